@@ -1,0 +1,1 @@
+"""YAML ⇄ frozen, typed settings; what is not understood is refused."""

@@ -1,0 +1,133 @@
+"""A config file and ``--set`` options → Config, or all mistakes at once with their places."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from charlm.config.settings import Config, Section
+from charlm.config.strict_yaml import parse_yaml
+from charlm.errors import ConfigError
+
+KEYS = {
+    f"{section}.{key}": field
+    for section, outer in Config.model_fields.items()
+    if isinstance(outer.annotation, type) and issubclass(outer.annotation, Section)
+    for key, field in outer.annotation.model_fields.items()
+}
+"""Every setting as ``section.key``."""
+
+Origins = dict[tuple[str, ...], str]
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, put ``section.key=value`` overrides on top, and check the whole.
+
+    An override's value is any YAML value; ``section={...}`` replaces the section. Raises ConfigError that
+    lists every mistake with its file and line (or its ``--set``), what was expected and the nearest key.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot read this config ({error.strerror}). `charlm config init` prints one to start from."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start:,} is not UTF-8; save the config as UTF-8.") from error
+    document = parse_yaml(text)
+    problems = [f"{path}:{line}: {problem}" for line, problem in document.problems]
+    tree = {} if document.value is None else document.value
+    if not isinstance(tree, dict):
+        raise _all_mistakes([*problems, f"{path}:1: expected sections ({', '.join(Config.model_fields)})"])
+    origins: Origins = {
+        tuple(map(str, place)): f"{path}:{line}" for place, line in document.lines.items() if place
+    }
+    origins[()] = str(path)
+    for override in overrides:
+        problems += _apply(override, tree, origins)
+    return _validate(tree, origins, problems)
+
+
+def _apply(override: str, tree: dict[str, Any], origins: Origins) -> list[str]:
+    """Put one ``--set`` into the tree; return what is wrong with it."""
+    here = f"--set {override}"
+    dotted, equals, text = override.partition("=")
+    keys = tuple(dotted.strip().split("."))
+    if not equals or not all(keys):
+        return [f"{here}: expected section.key=value"]
+    document = parse_yaml(text)
+    if document.problems:
+        return [f"{here}: {problem}" for _, problem in document.problems]
+    if len(keys) > 2 or (len(keys) == 2 and keys[0] not in Config.model_fields):
+        return [f"{here}: {_unknown('.'.join(keys))}"]
+    target = tree
+    if len(keys) == 2:
+        if not isinstance(tree.get(keys[0]), dict):
+            tree[keys[0]] = {}
+        target = tree[keys[0]]
+    for place in [place for place in origins if place[: len(keys)] == keys]:
+        del origins[place]
+    target[keys[-1]] = document.value
+    origins[keys] = here
+    _clear_the_other_length(keys, document.value, tree, origins)
+    return []
+
+
+def _clear_the_other_length(keys: tuple[str, ...], value: object, tree: dict[str, Any], origins: Origins) -> None:
+    """Let ``--set training.steps=N`` overrule the file's epochs, and the other way round."""
+    other = {("training", "steps"): "epochs", ("training", "epochs"): "steps"}.get(keys)
+    if other and value is not None and not origins.get(("training", other), "").startswith("--set"):
+        tree["training"][other] = None
+
+
+def _validate(tree: dict[str, Any], origins: Origins, problems: list[str]) -> Config:
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        problems += list(dict.fromkeys(_describe(detail, origins) for detail in error.errors()))
+    if problems:
+        raise _all_mistakes(problems)
+    return config
+
+
+def _describe(detail: ErrorDetails, origins: Origins) -> str:
+    """Turn pydantic's finding into place, key, what was expected and what stood there."""
+    place = tuple(str(part) for part in detail["loc"])[:2]
+    nearest = next(place[:length] for length in range(len(place), -1, -1) if place[:length] in origins)
+    key, got = ".".join(place), detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{origins[nearest]}: {_unknown(key)}"
+        case "missing":
+            return f"{origins[nearest]}: {key}: missing, and there is no default"
+        case "model_type" | "model_attributes_type":
+            return f"{origins[nearest]}: {key}: expected a section of keys and values, got {got!r}"
+        case "string_pattern_mismatch":
+            return f"{origins[nearest]}: {key}: expected auto, cpu, cuda, cuda:N or mps, got {got!r}"
+        case "value_error":
+            return f"{origins[nearest]}: {key}: {detail['ctx']['error']}, got {got!r}"
+        case _:
+            return f"{origins[nearest]}: {key}: {detail['msg'].replace('Input should be', 'expected')}, got {got!r}"
+
+
+def _unknown(key: str) -> str:
+    """Say that a key is unknown, and which known one may have been meant."""
+    section, _, name = key.rpartition(".")
+    if not section:
+        candidates = difflib.get_close_matches(key, Config.model_fields, n=1)
+        candidates += [known for known in KEYS if known.endswith(f".{key}")]
+    else:
+        siblings = [known.partition(".")[2] for known in KEYS if known.startswith(f"{section}.")]
+        candidates = [f"{section}.{near}" for near in difflib.get_close_matches(name, siblings, n=1)]
+        candidates += [known for known in KEYS if known.endswith(f".{name}")]
+        candidates += difflib.get_close_matches(key, KEYS, n=1)
+    hint = f"did you mean {candidates[0]}?" if candidates else "`charlm config show` lists the known ones."
+    return f"{key}: unknown key; {hint}"
+
+
+def _all_mistakes(problems: list[str]) -> ConfigError:
+    count = f"{len(problems)} mistakes" if len(problems) > 1 else "a mistake"
+    return ConfigError("\n  ".join([f"{count} in the config:", *problems]))

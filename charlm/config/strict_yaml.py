@@ -1,0 +1,111 @@
+"""YAML with the surprises taken out: 1e-3 is a number, a key stands once, nothing is executed.
+
+PyYAML speaks YAML 1.1, where ``1e-3`` is text, ``no`` is false, ``012`` is ten and the last of two
+equal keys wins in silence. This reader keeps PyYAML's parser and gives plain scalars the meaning of
+the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+Path = tuple[str | int, ...]
+
+_NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
+_BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
+_INT = re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
+_FLOAT = re.compile(r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$")
+_CORE_SCHEMA = {"null": _NULL, "bool": _BOOL, "int": _INT, "float": _FLOAT}  # in the order of precedence
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the shape PyYAML asks for
+
+
+class _Dumper(yaml.SafeDumper):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+
+for _name, _pattern in _CORE_SCHEMA.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, None)
+    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, None)
+
+
+@dataclass
+class Document:
+    """What a YAML text says, where it says it, and what is wrong with it."""
+
+    value: Any = None
+    """The text as dictionaries, lists and scalars."""
+    lines: dict[Path, int] = field(default_factory=dict)
+    """The line, from 1, on which each key or item stands."""
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    """Line and sentence of each mistake in the YAML itself."""
+
+
+def parse_yaml(text: str) -> Document:
+    """Read one YAML document; its mistakes are collected, not raised."""
+    document = Document()
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        document.problems.append((line, f"not valid YAML: {error.problem or error.context}"))
+    except (yaml.YAMLError, RecursionError) as error:
+        document.problems.append((1, f"not valid YAML: {str(error).splitlines()[0]}"))
+    else:
+        if node is not None:
+            document.value = _convert(node, (), document, set())
+    return document
+
+
+def dump_yaml(value: object) -> str:
+    """Write plain values as YAML that `parse_yaml` reads back as the same values."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def _convert(node: yaml.Node, path: Path, document: Document, seen: set[int]) -> Any:
+    line = node.start_mark.line + 1
+    document.lines.setdefault(path, line)
+    if id(node) in seen:
+        document.problems.append((line, "aliases (*name) are not used in a config; write the value out"))
+        return None
+    seen.add(id(node))
+    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
+        document.problems.append((line, f"the tag {node.tag} is not used in a config"))
+        return None
+    if isinstance(node, yaml.MappingNode):
+        return dict(_pairs(node, path, document, seen))
+    if isinstance(node, yaml.SequenceNode):
+        return [_convert(item, (*path, index), document, seen) for index, item in enumerate(node.value)]
+    return _scalar(node)
+
+
+def _pairs(node: yaml.MappingNode, path: Path, document: Document, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    first: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        key, line = str(key_node.value), key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            document.problems.append((line, "a key must be a plain word"))
+        elif key in first:
+            document.problems.append((line, f"{'.'.join(map(str, (*path, key)))}: stands twice, first on line {first[key]}"))
+        else:
+            first[key] = line
+            document.lines[(*path, key)] = line
+            yield key, _convert(value_node, (*path, key), document, seen)
+
+
+def _scalar(node: yaml.Node) -> Any:
+    kind, text = node.tag.rpartition(":")[2], node.value
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() == "true"
+    if kind == "int":
+        return int(text, 0) if text.startswith(("0x", "0o")) else int(text)
+    if kind == "float":
+        return float(text.replace(".inf", "inf").replace(".nan", "nan") if text[-1].isalpha() else text)
+    return text

@@ -1,0 +1,27 @@
+"""Config → YAML: the resolved settings of a run, and a commented file to start from."""
+
+import textwrap
+
+from charlm.config.reading import KEYS
+from charlm.config.settings import Config
+from charlm.config.strict_yaml import dump_yaml
+
+_EXAMPLE_PATH = "data/tales.txt"
+
+
+def resolved_yaml(config: Config) -> str:
+    """Return every setting, defaults included, as YAML that reads back as the same config."""
+    return dump_yaml(config.model_dump(mode="json"))
+
+
+def starter_yaml() -> str:
+    """Return a config with every setting at its default, each under its description."""
+    lines = ["# A charlm config. Train with: charlm train --config THIS_FILE"]
+    for dotted, field in KEYS.items():
+        section, key = dotted.split(".")
+        if f"{section}:" not in lines:
+            lines += ["", f"{section}:"]
+        lines += textwrap.wrap(str(field.description), 100, initial_indent="  # ", subsequent_indent="  # ")
+        value = _EXAMPLE_PATH if field.is_required() else field.default
+        lines.append(f"  {dump_yaml({key: value}).strip()}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,55 @@
+"""Mistakes a user can fix: one small tree, one root, one exit code each.
+
+    CharlmError                      1   any failure charlm can explain
+    ├── ConfigError                  2   a setting or an option that cannot be
+    ├── TextError                    2   a text that cannot be read or used
+    │   └── UnknownCharactersError   2   characters outside the vocabulary
+    ├── DivergenceError              3   training ran away
+    ├── CheckpointError              4   a checkpoint missing, damaged or incompatible
+    └── StorageError                74   the disk (or the pipe) refused
+
+Every message is a sentence that names the thing, the place and the way out. Whatever is not in
+this tree is a bug and keeps its traceback.
+"""
+
+from typing import ClassVar
+
+
+class CharlmError(Exception):
+    """Root of all mistakes that charlm explains instead of showing a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(CharlmError):
+    """A setting, an option or an argument that cannot be."""
+
+    exit_code = 2
+
+
+class TextError(CharlmError):
+    """A text that is missing, unreadable, too short or otherwise of no use."""
+
+    exit_code = 2
+
+
+class UnknownCharactersError(TextError):
+    """A text holds characters that the vocabulary does not."""
+
+
+class DivergenceError(CharlmError):
+    """Training ran away: the loss or the gradient is no longer a finite number."""
+
+    exit_code = 3
+
+
+class CheckpointError(CharlmError):
+    """A checkpoint is missing, damaged, or made by something else."""
+
+    exit_code = 4
+
+
+class StorageError(CharlmError):
+    """The disk refused: full, read-only, vanished, or an output that was closed."""
+
+    exit_code = 74

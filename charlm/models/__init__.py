@@ -1,0 +1,1 @@
+"""Models of the next character: one protocol, NumPy for reading, torch for training."""

@@ -1,0 +1,23 @@
+"""Where tensors live: the name in a config → a torch device that is really there."""
+
+import torch
+
+from charlm.errors import ConfigError
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; auto takes CUDA if there is any.
+
+    Apple's mps is only taken when asked for. Raises ConfigError when this machine lacks the device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device {name}: torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices here. "
+            "Use --device cpu, or install a CUDA build of torch."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device mps: torch sees no Apple GPU here. Use --device cpu.")
+    return device

@@ -1,0 +1,137 @@
+"""The same stack as a torch module, for training and for GPUs.
+
+The recurrent work is done by torch's fused kernels (oneDNN, cuDNN). The first layer is fed one-hot rows, so
+its product costs as many columns as there are symbols. For large vocabularies only the columns of symbols
+that stand in the window are gathered: the result is the same, and the cost grows with the window instead.
+
+Letters: B lanes, T steps, V symbols, E embedding size, L layers, H hidden units, U symbols in the window.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from charlm.config.settings import ModelConfig
+from charlm.models.language_model import Logits, Symbols
+
+NetworkState = Tensor | tuple[Tensor, Tensor] | None
+"""Hidden state (L, B, H), with the cell state for an LSTM; None is the beginning of a text."""
+
+_GATHER_ABOVE = 256
+"""Symbols above which a window's own columns are gathered; below, the dense product is as fast."""
+
+
+class RecurrentNetwork(nn.Module):
+    """[embedding →] RNN | LSTM | GRU layers → read-out; weights are drawn from ``seed``."""
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.vocabulary_size = vocabulary_size
+        width = config.embedding_size or vocabulary_size
+        self.embedding = nn.Embedding(vocabulary_size, width) if config.embedding_size else None
+        between = config.dropout if config.num_layers > 1 else 0.0
+        shape: dict[str, Any] = {"num_layers": config.num_layers, "dropout": between, "batch_first": True}
+        match config.kind:
+            case "rnn":
+                self.rnn: nn.RNNBase = nn.RNN(width, config.hidden_size, nonlinearity=config.nonlinearity, **shape)
+            case "lstm":
+                self.rnn = nn.LSTM(width, config.hidden_size, **shape)
+            case "gru":
+                self.rnn = nn.GRU(width, config.hidden_size, **shape)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(config.hidden_size, vocabulary_size)
+        initialize(self, seed)
+
+    def forward(self, ids: Tensor, state: NetworkState = None) -> tuple[Tensor, NetworkState]:
+        """Read ids (B, T) from ``state``; return logits (B, T, V) and the state after the last."""
+        if self.embedding is not None:
+            hidden, state = self.rnn(self.embedding(ids), state)  # (B, T, H)
+        elif self.vocabulary_size > _GATHER_ABOVE:
+            hidden, state = self._read_gathered(ids, state)
+        else:
+            hidden, state = self.rnn(one_hot(ids, self.vocabulary_size, self.head.weight.dtype), state)
+        return self.head(self.dropout(hidden)), state
+
+    def _read_gathered(self, ids: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """Do what ``self.rnn`` does to one-hot rows, with the columns of the U symbols in ``ids`` alone."""
+        symbols, places = torch.unique(ids, return_inverse=True)  # (U,), (B, T)
+        first, *others = (getattr(self.rnn, name) for names in self.rnn._all_weights for name in names)
+        weights = [first.index_select(1, symbols), *others]
+        rows = one_hot(places, len(symbols), first.dtype)  # (B, T, U)
+        if state is None:
+            zeros = rows.new_zeros(self.config.num_layers, len(ids), self.config.hidden_size)
+            state = (zeros, zeros) if self.config.kind == "lstm" else zeros
+        kernel: Any = {"lstm": torch.lstm, "gru": torch.gru}.get(self.config.kind) or (
+            torch.rnn_tanh if self.config.nonlinearity == "tanh" else torch.rnn_relu
+        )
+        arguments = (True, self.config.num_layers, self.rnn.dropout, self.training, False, True)
+        hidden, *after = kernel(rows, state, weights, *arguments)
+        return hidden, tuple(after) if self.config.kind == "lstm" else after[0]
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Return a copy of every weight by torch's name, as `RecurrentModel` takes them."""
+        return {name: value.detach().float().cpu().numpy().copy() for name, value in self.state_dict().items()}
+
+    def load_tensors(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Put in weights that `tensors` returned."""
+        self.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
+
+
+def one_hot(ids: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Return rows (B, T, size) that are zero but for a one at each id of ids (B, T)."""
+    return torch.zeros(*ids.shape, size, dtype=dtype, device=ids.device).scatter_(-1, ids.unsqueeze(-1), 1)
+
+
+def initialize(network: RecurrentNetwork, seed: int) -> None:
+    """Draw first weights: orthogonal recurrent blocks, forget-gate bias 1, the rest as torch scales it.
+
+    Orthogonal blocks neither stretch nor shrink the state (Saxe et al. 2014); a forget gate that starts open
+    lets gradients through from the first step (Gers et al. 2000; Jozefowicz et al. 2015).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    size = network.config.hidden_size
+    for name, weight in network.named_parameters():
+        if "weight_hh" in name:
+            for block in weight.split(size):
+                nn.init.orthogonal_(block, generator=generator)
+        elif "bias" in name:
+            nn.init.zeros_(weight)
+            if "bias_ih" in name and network.config.kind == "lstm":
+                nn.init.ones_(weight[size : 2 * size])
+        else:
+            bound = 1.0 if name.startswith("embedding") else size**-0.5
+            nn.init.uniform_(weight, -bound, bound, generator=generator)
+
+
+class NetworkModel:
+    """A RecurrentNetwork as a LanguageModel: NumPy outside, torch and its device inside."""
+
+    def __init__(self, network: RecurrentNetwork, device: torch.device) -> None:
+        self._network = network.to(device).eval()
+        self._device = device
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of symbols V."""
+        return self._network.vocabulary_size
+
+    def start(self, batch_size: int) -> NetworkState:
+        """Return the state at the beginning of texts."""
+        return None
+
+    def step(self, ids: Symbols, state: NetworkState) -> tuple[Logits, NetworkState]:
+        """Read one symbol of each text, ids (B,); return logits (B, V) of the next, and the new state."""
+        logits, state = self.read(ids[:, None], state)
+        return logits[:, 0], state
+
+    def read(self, ids: Symbols, state: NetworkState) -> tuple[Logits, NetworkState]:
+        """Read a stretch of each text, ids (B, T); return logits (B, T, V) after each symbol, and the state."""
+        with torch.inference_mode():
+            rows = torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self._device)
+            logits, state = self._network(rows, state)
+            return logits.float().cpu().numpy(), state

@@ -1,0 +1,160 @@
+"""A stack of recurrent cells with a linear read-out, in NumPy, as a LanguageModel.
+
+The weights are torch's own, arranged once for reading: matrices transposed, the two biases added where the
+equations allow, and the first layer's input product kept as a table with one row a symbol, because a
+one-hot row times a matrix is one row of the matrix. An embedding is multiplied into the table.
+
+A model for one text spends its time in matrix-vector products too small to share between threads:
+callers that follow one stream do best with one BLAS thread.
+
+Letters: B texts, T steps, V symbols, H hidden units, G blocks of weights.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.config.settings import ModelConfig
+from charlm.errors import CheckpointError
+from charlm.models.cells import Activations, Array, Cell, cell_of
+from charlm.models.language_model import Logits, Symbols
+
+RecurrentState = tuple[Activations, ...]
+"""The last activations of each layer; only the cell's memory is read from them."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One cell and its weights."""
+
+    cell: Cell
+    input_weight: Array  # (H, G·H); in the first layer the table (V, G·H), with the bias in every row
+    input_bias: Array  # (G·H,)
+    hidden_weight: Array  # (H, G·H)
+    hidden_bias: Array | None  # (G·H,), only what could not be folded into the input's
+
+    def step(self, from_input: Array, before: Activations) -> Activations:
+        """Return the activations that follow ``before``; ``from_input`` (B, G·H) holds the input's share."""
+        from_hidden = before["hidden"] @ self.hidden_weight
+        if self.hidden_bias is not None:
+            from_hidden += self.hidden_bias
+        return self.cell.step(from_input, from_hidden, before)
+
+
+class RecurrentModel:
+    """RNN, LSTM or GRU layers and a read-out; a LanguageModel that needs no torch.
+
+    ``tensors`` are a RecurrentNetwork's, by torch's names and in torch's layout: ``rnn.weight_ih_l0``
+    (G·H, V or E), ``rnn.weight_hh_l0`` (G·H, H), ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0`` (G·H,), …,
+    ``head.weight`` (V, H), ``head.bias`` (V,) and, where there is one, ``embedding.weight`` (V, E).
+    Raises CheckpointError when one is missing or has another shape.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int, tensors: Mapping[str, Array]) -> None:
+        check_shapes(config, vocabulary_size, tensors)
+        self.config = config
+        self.cell = cell_of(config.kind, config.nonlinearity)
+        self._layers = [_layer(self.cell, tensors, depth) for depth in range(config.num_layers)]
+        self._table = self._layers[0].input_weight
+        self._head_weight = np.ascontiguousarray(tensors["head.weight"].T)  # (H, V)
+        self._head_bias = tensors["head.bias"]
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of symbols V."""
+        return len(self._head_bias)
+
+    def start(self, batch_size: int) -> RecurrentState:
+        """Return the state at the beginning of ``batch_size`` texts: zeros."""
+        zeros = np.zeros((batch_size, self.config.hidden_size), self._table.dtype)
+        return tuple(dict.fromkeys(self.cell.memory, zeros) for _ in self._layers)
+
+    def step(self, ids: Symbols, state: RecurrentState) -> tuple[Logits, RecurrentState]:
+        """Read one symbol of each text, ids (B,); return logits (B, V) of the next, and the new state."""
+        state = self.advance(ids, state)
+        return state[-1]["hidden"] @ self._head_weight + self._head_bias, state
+
+    def advance(self, ids: Symbols, state: RecurrentState) -> RecurrentState:
+        """Read one symbol of each text, ids (B,), without asking for the next: every signal of every layer."""
+        after = [self._layers[0].step(self._table[ids], state[0])]
+        for layer, before in zip(self._layers[1:], state[1:], strict=True):
+            from_input = after[-1]["hidden"] @ layer.input_weight + layer.input_bias
+            after.append(layer.step(from_input, before))
+        return tuple(after)
+
+    def read(self, ids: Symbols, state: RecurrentState) -> tuple[Logits, RecurrentState]:
+        """Read a stretch of each text, ids (B, T); return logits (B, T, V) after each symbol, and the state.
+
+        Layer after layer, so that the products with inputs and read-out are made for all steps at once.
+        """
+        from_input = self._table[ids.T]  # (T, B, G·H)
+        after = []
+        for depth, activations in enumerate(state):
+            if depth:
+                from_input = hidden @ self._layers[depth].input_weight + self._layers[depth].input_bias
+            hidden = np.empty((*ids.T.shape, self.config.hidden_size), self._table.dtype)  # (T, B, H)
+            for t, share in enumerate(from_input):
+                activations = self._layers[depth].step(share, activations)  # noqa: PLW2901
+                hidden[t] = activations["hidden"]
+            after.append(activations)
+        logits = hidden @ self._head_weight + self._head_bias  # (T, B, V)
+        return logits.swapaxes(0, 1), tuple(after)
+
+
+def tensor_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:
+    """Return the name and shape of every tensor that a model of this config has."""
+    rows = cell_of(config.kind, config.nonlinearity).blocks * config.hidden_size
+    width = config.embedding_size or vocabulary_size
+    shapes: dict[str, tuple[int, ...]] = {}
+    if config.embedding_size is not None:
+        shapes["embedding.weight"] = (vocabulary_size, config.embedding_size)
+    for depth in range(config.num_layers):
+        shapes[f"rnn.weight_ih_l{depth}"] = (rows, config.hidden_size if depth else width)
+        shapes[f"rnn.weight_hh_l{depth}"] = (rows, config.hidden_size)
+        shapes[f"rnn.bias_ih_l{depth}"] = shapes[f"rnn.bias_hh_l{depth}"] = (rows,)
+    return shapes | {"head.weight": (vocabulary_size, config.hidden_size), "head.bias": (vocabulary_size,)}
+
+
+def check_shapes(config: ModelConfig, vocabulary_size: int, tensors: Mapping[str, Array]) -> None:
+    """Raise CheckpointError unless ``tensors`` are exactly those of this config."""
+    expected = tensor_shapes(config, vocabulary_size)
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    for name in expected.keys() | found.keys():
+        if expected.get(name) != found.get(name):
+            raise CheckpointError(
+                f"the tensor {name} has shape {found.get(name, 'none')} where its config says "
+                f"{expected.get(name, 'none')}; this checkpoint is not whole."
+            )
+
+
+def _input_weight(tensors: Mapping[str, Array], depth: int) -> Array:
+    return np.ascontiguousarray(tensors[f"rnn.weight_ih_l{depth}"].T)
+
+
+def _input_table(tensors: Mapping[str, Array]) -> Array:
+    """Return the first layer's share for each symbol, (V, G·H), without bias."""
+    weight = _input_weight(tensors, 0)  # (V or E, G·H)
+    return tensors["embedding.weight"] @ weight if "embedding.weight" in tensors else weight
+
+
+def _layer(cell: Cell, tensors: Mapping[str, Array], depth: int) -> Layer:
+    input_bias = tensors[f"rnn.bias_ih_l{depth}"] + tensors[f"rnn.bias_hh_l{depth}"]
+    hidden_bias = None
+    if cell.block_apart is not None:
+        block = _block(cell, input_bias, cell.block_apart)
+        hidden_bias = np.zeros_like(input_bias)
+        hidden_bias[block] = tensors[f"rnn.bias_hh_l{depth}"][block]
+        input_bias[block] = tensors[f"rnn.bias_ih_l{depth}"][block]
+    return Layer(
+        cell=cell,
+        input_weight=_input_weight(tensors, depth) if depth else _input_table(tensors) + input_bias,
+        input_bias=input_bias,
+        hidden_weight=np.ascontiguousarray(tensors[f"rnn.weight_hh_l{depth}"].T),
+        hidden_bias=hidden_bias,
+    )
+
+
+def _block(cell: Cell, bias: Array, index: int) -> slice:
+    size = len(bias) // cell.blocks
+    return slice(index * size, (index + 1) * size)

@@ -1,0 +1,109 @@
+"""Files → ids, split contiguously.
+
+    |<------------- train ------------->|<- validation ->|<- test ->|
+    0                                                               N
+
+The text is read twice, a piece at a time: once to count characters and to hash the bytes, once to
+write ids into an array of the smallest type. So a corpus costs a byte a character (two past 256
+symbols) and never stands in memory as text.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.config.settings import DataConfig
+from charlm.errors import TextError
+from charlm.text.files import byte_pieces, find_files, text_pieces
+from charlm.text.vocabulary import CodePoints, Ids, Vocabulary, code_points
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text as ids (N,), the vocabulary they belong to, and where it is cut."""
+
+    paths: tuple[str, ...]
+    sha256: str
+    """Digest of the files' bytes, joined in order."""
+    vocabulary: Vocabulary
+    ids: Ids
+    validation_start: int
+    test_start: int
+
+    @classmethod
+    def read(cls, data: DataConfig, vocabulary: Vocabulary | None = None) -> Self:
+        """Read, encode and split the text that ``data`` names.
+
+        The vocabulary is built over the whole text unless one is given. Raises TextError when the text
+        is missing, no text, or too short to be split, and UnknownCharactersError when a given vocabulary
+        lacks some of its characters.
+        """
+        files = find_files(data.path)
+        counts, digest = _count(files, data)
+        if vocabulary is None and data.unit == "byte":
+            vocabulary = Vocabulary.of_bytes()
+        elif vocabulary is None:
+            vocabulary = Vocabulary.of_code_points(counts, data.normalization, data.minimum_count)
+        ids, position = np.empty(int(counts.sum()), vocabulary.dtype), 0
+        for units in _units(files, data):
+            ids[position : position + len(units)] = vocabulary.encode_units(units, position)
+            position += len(units)
+        test_start = int(len(ids) * (1 - data.test_fraction))
+        validation_start = int(len(ids) * (1 - data.validation_fraction - data.test_fraction))
+        corpus = cls(data.path, digest, vocabulary, ids, validation_start, test_start)
+        corpus._check_splits(data)
+        return corpus
+
+    @property
+    def train(self) -> Ids:
+        """The ids that are trained on."""
+        return self.ids[: self.validation_start]
+
+    @property
+    def validation(self) -> Ids:
+        """The ids that choose the best checkpoint."""
+        return self.ids[self.validation_start : self.test_start]
+
+    @property
+    def test(self) -> Ids:
+        """The ids that nothing was chosen on."""
+        return self.ids[self.test_start :]
+
+    def _check_splits(self, data: DataConfig) -> None:
+        wanted = {"train": 1.0, "validation": data.validation_fraction, "test": data.test_fraction}
+        for name, fraction in wanted.items():
+            split: Ids = getattr(self, name)
+            if fraction and len(split) < 2:
+                raise TextError(
+                    f"{', '.join(self.paths)}: too short. Its {len(self.ids):,} {data.unit}s leave {len(split)} for "
+                    f"the {name} split, which needs 2 (data.validation_fraction is {data.validation_fraction}, "
+                    f"data.test_fraction {data.test_fraction}). Use a longer text or another fraction."
+                )
+
+
+def _units(files: list[Path], data: DataConfig) -> Iterator[CodePoints]:
+    for path in files:
+        for text in text_pieces(byte_pieces(path), str(path), data):
+            yield code_points(text)
+
+
+def _count(files: list[Path], data: DataConfig) -> tuple[NDArray[np.int64], str]:
+    """Return how often each code point stands in the files, and the digest of their bytes."""
+    digest, counts = hashlib.sha256(), np.zeros(0, np.int64)
+
+    def hashed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            digest.update(piece)
+            yield piece
+
+    for path in files:
+        for text in text_pieces(hashed(byte_pieces(path)), str(path), data):
+            more = np.bincount(code_points(text), minlength=len(counts))
+            more[: len(counts)] += counts
+            counts = more
+    return counts, digest.hexdigest()

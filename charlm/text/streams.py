@@ -1,0 +1,101 @@
+"""Ids → parallel lanes, cut into truncated-BPTT windows.
+
+Lane b is one contiguous stretch of the text, and window i + 1 of a lane goes on where window i ended, so
+the hidden state can be carried across. Targets are the inputs shifted by one. Thirteen characters in
+three lanes with windows of three:
+
+    text       a b c d e f g h i j k l m
+
+    lane 0     a b c   d          targets     b c d   e
+    lane 1     e f g   h                      f g h   i
+    lane 2     i j k   l                      j k l   m
+    window       0     1                        0     1
+
+The last window of a pass is as short as what is left. The window is a function of the step, so that
+whoever resumes needs no iterator: only the step.
+
+Letters: B lanes, T steps in a window.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from charlm.config.settings import TrainingConfig
+from charlm.errors import TextError
+from charlm.text.vocabulary import Ids
+
+EVALUATION_WINDOW = 256
+"""Steps read at a time when nothing is learned; it changes speed and memory, no number."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one step reads, and what it should have guessed."""
+
+    inputs: NDArray[Any]  # (B, T)
+    targets: NDArray[Any]  # (B, T)
+    fresh: bool
+    """Whether all lanes stand at the beginning of their stretch."""
+
+
+class Streams:
+    """A text in ``lanes`` parallel stretches, cut into windows of ``window`` steps.
+
+    Raises TextError when there are more lanes than predictions to make.
+    """
+
+    def __init__(self, ids: Ids, lanes: int, window: int) -> None:
+        self.lane_length = max(len(ids) - 1, 0) // lanes
+        if self.lane_length < 1:
+            raise TextError(
+                f"a text of {len(ids):,} characters cannot be read in {lanes:,} lanes; each needs two. "
+                "Use a longer text or fewer lanes (training.batch_size)."
+            )
+        read = lanes * self.lane_length
+        self._inputs = ids[:read].reshape(lanes, self.lane_length)  # (B, lane_length), a view
+        self._targets = ids[1 : read + 1].reshape(lanes, self.lane_length)
+        self._window = window
+
+    def __len__(self) -> int:
+        """Return the number of windows in one pass over the text."""
+        return -(-self.lane_length // self._window)
+
+    @property
+    def characters(self) -> int:
+        """Predictions made in one pass."""
+        return self._targets.size
+
+    def at(self, step: int) -> Window:
+        """Return the window that step number ``step``, from 0, reads."""
+        index = step % len(self)
+        columns = slice(index * self._window, (index + 1) * self._window)
+        return Window(self._inputs[:, columns], self._targets[:, columns], fresh=index == 0)
+
+    def fraction(self, step: int) -> float:
+        """Return the passes made after ``step`` steps, such as 1.25."""
+        passes, index = divmod(step, len(self))
+        return passes + min(index * self._window / self.lane_length, 1.0)
+
+
+def training_streams(ids: Ids, training: TrainingConfig) -> Streams:
+    """Return the lanes that training reads; raises TextError when a lane holds no whole window."""
+    lanes, window = training.batch_size, training.sequence_length
+    if lanes * window > len(ids) - 1:
+        raise TextError(
+            f"the training text of {len(ids):,} characters is too short: {lanes:,} lanes of one window of "
+            f"{window:,} steps need {lanes * window + 1:,}. Use a longer text, or lower training.batch_size or "
+            f"training.sequence_length until their product is at most {len(ids) - 1:,}."
+        )
+    return Streams(ids, lanes, window)
+
+
+def evaluation_streams(ids: Ids, training: TrainingConfig) -> Streams:
+    """Return the lanes in which a split is scored: fewer than asked for only where the split is that short."""
+    return Streams(ids, min(training.evaluation_lanes, len(ids) - 1), EVALUATION_WINDOW)
+
+
+def one_lane(ids: Ids) -> Streams:
+    """Return the text as one lane, as a person would read it."""
+    return Streams(ids, 1, EVALUATION_WINDOW)

@@ -1,0 +1,203 @@
+"""Characters (or bytes) ⇄ ids, and the one-hot rows that the textbook draws.
+
+    "hello"  over the symbols  e h l o
+
+      h → 1 → [0 1 0 0]
+      e → 0 → [1 0 0 0]
+      l → 2 → [0 0 1 0]
+      l → 2 → [0 0 1 0]
+      o → 3 → [0 0 0 1]
+
+Symbols are sorted by code point; special symbols stand behind them. A byte is held as the character
+of the same number, so both units are looked up in one table over code points.
+"""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from charlm.errors import CheckpointError, UnknownCharactersError
+from charlm.text.decoding import Decoder
+from charlm.text.normalization import Form
+
+Unit = Literal["character", "byte"]
+Ids = NDArray[np.unsignedinteger[Any]]
+CodePoints = NDArray[np.unsignedinteger[Any]]
+
+UNKNOWN = "<unk>"
+_NOT_THERE = -1
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A character that a vocabulary lacks: which, where it first stands, and how often."""
+
+    character: str
+    position: int
+    count: int
+
+    def __str__(self) -> str:
+        times = f", {self.count:,} times" if self.count > 1 else ""
+        return f"{self.character!r} (U+{ord(self.character):04X}) at position {self.position:,}{times}"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The symbols a model knows; a symbol's place is its id."""
+
+    symbols: tuple[str, ...]
+    unit: Unit = "character"
+    normalization: Form | None = None
+    special: Mapping[str, int] = field(default_factory=dict)
+    """Symbols that stand for no character, by name; they are never sampled unless asked for."""
+
+    @classmethod
+    def of_code_points(
+        cls, counts: NDArray[np.int64], normalization: Form | None = None, minimum_count: int = 1
+    ) -> Self:
+        """Build from ``counts[code point]``; rarer characters than ``minimum_count`` share ``<unk>``."""
+        symbols = tuple(map(chr, np.flatnonzero(counts >= minimum_count)))
+        if not np.any((counts > 0) & (counts < minimum_count)):
+            return cls(symbols, "character", normalization)
+        return cls((*symbols, UNKNOWN), "character", normalization, {UNKNOWN: len(symbols)})
+
+    @classmethod
+    def of_text(cls, text: str, normalization: Form | None = None, minimum_count: int = 1) -> Self:
+        """Build from the characters of one text."""
+        text = text if normalization is None else unicodedata.normalize(normalization, text)
+        return cls.of_code_points(np.bincount(code_points(text)), normalization, minimum_count)
+
+    @classmethod
+    def of_bytes(cls) -> Self:
+        """Return the vocabulary of all 256 bytes, which reads any file."""
+        return cls(tuple(map(chr, range(256))), "byte")
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest unsigned type that holds every id: one byte up to 256 symbols."""
+        return np.min_scalar_type(max(len(self) - 1, 0))
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        """Id of each code point, and ``_NOT_THERE`` for strangers (including all past the end)."""
+        characters = [ord(symbol) for symbol in self._characters]
+        table = np.full(max(characters, default=0) + 2, self.special.get(UNKNOWN, _NOT_THERE), np.int32)
+        table[characters] = np.arange(len(characters))
+        return table
+
+    @property
+    def _characters(self) -> tuple[str, ...]:
+        return self.symbols[: len(self.symbols) - len(self.special)]
+
+    def to_units(self, text: str) -> CodePoints:
+        """Return ``text``, normalized, as code points (or as the bytes of its UTF-8)."""
+        if self.unit == "byte":
+            return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+        return code_points(text if self.normalization is None else unicodedata.normalize(self.normalization, text))
+
+    def encode(self, text: str) -> Ids:
+        """Return the ids (N,) of a text, normalizing it first.
+
+        Raises UnknownCharactersError, which shows each stranger with its code point and position,
+        unless the vocabulary has learned ``<unk>``.
+        """
+        return self.encode_units(self.to_units(text))
+
+    def encode_units(self, units: CodePoints, position: int = 0) -> Ids:
+        """Return the ids (N,) of normalized code points that start at ``position`` of their text."""
+        ids = self._table[np.minimum(units, len(self._table) - 1)]
+        if UNKNOWN not in self.special and np.any(ids == _NOT_THERE):
+            raise self._unknown_error(units, position)
+        return ids.astype(self.dtype)
+
+    def strangers(self, text: str) -> list[Stranger]:
+        """Return the characters of ``text`` that this vocabulary lacks, in the order they appear."""
+        return self._strangers(self.to_units(text), 0)
+
+    def _strangers(self, units: CodePoints, position: int) -> list[Stranger]:
+        places = np.flatnonzero(~np.isin(units, np.array([ord(symbol) for symbol in self._characters])))
+        found, first, counts = np.unique(units[places], return_index=True, return_counts=True)
+        return [
+            Stranger(chr(found[index]), position + int(places[first[index]]), int(counts[index]))
+            for index in np.argsort(first)
+        ]
+
+    def _unknown_error(self, units: CodePoints, position: int) -> UnknownCharactersError:
+        strangers = self._strangers(units, position)
+        shown = ", ".join(map(str, strangers[:_SHOWN])) + (", …" if len(strangers) > _SHOWN else "")
+        what = "1 character is" if len(strangers) == 1 else f"{len(strangers):,} characters are"
+        return UnknownCharactersError(
+            f"{what} not among the model's {len(self):,} symbols: {shown}. Replace or remove them, or train on a "
+            "text that has them (data.minimum_count above 1 makes a model read strangers as <unk>)."
+        )
+
+    def decoder(self) -> Decoder:
+        """Return a decoder that turns ids into text one at a time."""
+        return Decoder(self.symbols, unit=self.unit, recompose=self.normalization in ("NFD", "NFKD"))
+
+    def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
+        """Return the text of ids (N,): recomposed where it was decomposed, bytes read as UTF-8."""
+        decoder = self.decoder()
+        return "".join(decoder.feed(int(index)) for index in ids) + decoder.finish()
+
+    def one_hot(self, ids: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the one-hot rows (N, V) of ids (N,): all zeros but for a one in the id's column."""
+        return np.eye(len(self), dtype=np.uint8)[np.asarray(ids, dtype=np.intp)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` reads back."""
+        return {
+            "unit": self.unit,
+            "normalization": self.normalization,
+            "symbols": list(self.symbols),
+            "special": dict(self.special),
+        }
+
+    @classmethod
+    def from_json(cls, values: object) -> Self:
+        """Read what `to_json` wrote; raises CheckpointError when it is something else."""
+        try:
+            record = _Record.model_validate(values)
+        except ValidationError as error:
+            raise CheckpointError(
+                f"the vocabulary is not one that charlm wrote: {error.errors()[0]['msg']}"
+            ) from error
+        return cls(tuple(record.symbols), record.unit, record.normalization, record.special)
+
+
+class _Record(BaseModel):
+    """The shape of a vocabulary in JSON."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    unit: Unit
+    normalization: Form | None
+    symbols: list[str]
+    special: dict[str, int]
+
+    @model_validator(mode="after")
+    def _symbols_are_what_they_seem(self) -> Self:
+        characters = self.symbols[: len(self.symbols) - len(self.special)]
+        specials = dict(zip(self.symbols[len(characters) :], range(len(characters), len(self.symbols)), strict=True))
+        if not all(len(symbol) == 1 for symbol in characters) or sorted(set(characters)) != characters:
+            raise ValueError("symbols are not single characters in order")
+        if specials != self.special:
+            raise ValueError("special symbols do not stand behind the others")
+        if self.unit == "byte" and characters[-1:] > ["\xff"]:
+            raise ValueError("a symbol is no byte")
+        return self
+
+
+def code_points(text: str) -> CodePoints:
+    """Return the code points (N,) of a text."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
