@@ -42,9 +42,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     tree = {} if document.value is None else document.value
     if not isinstance(tree, dict):
         raise _all_mistakes([*problems, f"{path}:1: expected sections ({', '.join(Config.model_fields)})"])
-    origins: Origins = {
-        tuple(map(str, place)): f"{path}:{line}" for place, line in document.lines.items() if place
-    }
+    origins: Origins = {tuple(map(str, place)): f"{path}:{line}" for place, line in document.lines.items() if place}
     origins[()] = str(path)
     for override in overrides:
         problems += _apply(override, tree, origins)
@@ -78,7 +76,7 @@ def _apply(override: str, tree: dict[str, Any], origins: Origins) -> list[str]:
 
 def _clear_the_other_length(keys: tuple[str, ...], value: object, tree: dict[str, Any], origins: Origins) -> None:
     """Let ``--set training.steps=N`` overrule the file's epochs, and the other way round."""
-    other = {("training", "steps"): "epochs", ("training", "epochs"): "steps"}.get(keys)
+    other = {"training.steps": "epochs", "training.epochs": "steps"}.get(".".join(keys))
     if other and value is not None and not origins.get(("training", other), "").startswith("--set"):
         tree["training"][other] = None
 

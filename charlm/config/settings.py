@@ -7,7 +7,15 @@ commented starter (``charlm config init``) and the JSON Schema (``charlm config 
 import codecs
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 
 def _as_tuple(value: object) -> object:
@@ -203,7 +211,14 @@ class RunConfig(Section):
     @field_validator("name")
     @classmethod
     def _can_be_a_folder(cls, value: str) -> str:
-        if not value or value == "latest" or value[0] in ".-" or "/" in value or "\\" in value or not value.isprintable():
+        if (
+            not value
+            or value == "latest"
+            or value[0] in ".-"
+            or "/" in value
+            or "\\" in value
+            or not value.isprintable()
+        ):
             raise ValueError("expected a folder's name: no slash, no dot or dash in front, and not 'latest'")
         return value
 

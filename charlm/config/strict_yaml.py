@@ -17,7 +17,9 @@ Path = tuple[str | int, ...]
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
 _BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _INT = re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
-_FLOAT = re.compile(r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$")
+_FLOAT = re.compile(
+    r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
 _CORE_SCHEMA = {"null": _NULL, "bool": _BOOL, "int": _INT, "float": _FLOAT}  # in the order of precedence
 
 
@@ -91,7 +93,9 @@ def _pairs(node: yaml.MappingNode, path: Path, document: Document, seen: set[int
         if not isinstance(key_node, yaml.ScalarNode):
             document.problems.append((line, "a key must be a plain word"))
         elif key in first:
-            document.problems.append((line, f"{'.'.join(map(str, (*path, key)))}: stands twice, first on line {first[key]}"))
+            document.problems.append(
+                (line, f"{'.'.join(map(str, (*path, key)))}: stands twice, first on line {first[key]}")
+            )
         else:
             first[key] = line
             document.lines[(*path, key)] = line

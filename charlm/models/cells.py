@@ -48,10 +48,10 @@ class ElmanRNN:
     h = tanh(W_i x + b_i + W_h h' + b_h), or relu in place of tanh.
     """
 
-    memory = ("hidden",)
-    signals = ("hidden",)
+    memory: tuple[str, ...] = ("hidden",)
+    signals: tuple[str, ...] = ("hidden",)
     blocks = 1
-    block_apart = None
+    block_apart: int | None = None
 
     def __init__(self, nonlinearity: Callable[[Array], Array]) -> None:
         self._nonlinearity = nonlinearity
@@ -72,10 +72,10 @@ class LSTM:
     h = o ⊙ tanh(c)                             hidden state
     """
 
-    memory = ("hidden", "cell")
-    signals = ("hidden", "cell", "input", "forget", "candidate", "output")
+    memory: tuple[str, ...] = ("hidden", "cell")
+    signals: tuple[str, ...] = ("hidden", "cell", "input", "forget", "candidate", "output")
     blocks = 4
-    block_apart = None
+    block_apart: int | None = None
 
     def step(self, from_input: Array, from_hidden: Array, before: Activations) -> Activations:
         """Return the activations that follow ``before``."""
@@ -98,10 +98,10 @@ class GRU:
     h = (1 − z) ⊙ n + z ⊙ h'                         hidden state
     """
 
-    memory = ("hidden",)
-    signals = ("hidden", "reset", "update", "candidate")
+    memory: tuple[str, ...] = ("hidden",)
+    signals: tuple[str, ...] = ("hidden", "reset", "update", "candidate")
     blocks = 3
-    block_apart = 2  # b_hn stands inside the product with r
+    block_apart: int | None = 2  # b_hn stands inside the product with r
 
     def step(self, from_input: Array, from_hidden: Array, before: Activations) -> Activations:
         """Return the activations that follow ``before``."""
@@ -126,7 +126,7 @@ def cell_of(kind: Literal["rnn", "lstm", "gru"], nonlinearity: Literal["tanh", "
 
 def sigmoid(x: Array) -> Array:
     """Return σ(x) = 1 / (1 + exp(−x)), written with tanh because exp overflows where tanh does not."""
-    y = np.tanh(0.5 * x)
+    y: Array = np.tanh(0.5 * x)
     y *= 0.5
     y += 0.5
     return y
@@ -134,4 +134,5 @@ def sigmoid(x: Array) -> Array:
 
 def relu(x: Array) -> Array:
     """Return max(x, 0)."""
-    return np.maximum(x, 0)
+    positive: Array = np.maximum(x, 0)
+    return positive

@@ -6,7 +6,7 @@ texts at once.
 Letters: B texts side by side, T steps, V symbols.
 """
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 State = TypeVar("State")
 """What a model knows of the text so far; only the model looks inside."""
 
-Logits = NDArray[np.float32]
-Symbols = NDArray[np.integer]
+Logits = NDArray[np.floating[Any]]
+Symbols = NDArray[np.integer[Any]]
 
 
 class LanguageModel(Protocol[State]):

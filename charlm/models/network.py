@@ -97,7 +97,7 @@ def initialize(network: RecurrentNetwork, seed: int) -> None:
     size = network.config.hidden_size
     for name, weight in network.named_parameters():
         if "weight_hh" in name:
-            for block in weight.split(size):
+            for block in torch.split(weight, size):
                 nn.init.orthogonal_(block, generator=generator)
         elif "bias" in name:
             nn.init.zeros_(weight)

@@ -4,9 +4,6 @@ The weights are torch's own, arranged once for reading: matrices transposed, the
 equations allow, and the first layer's input product kept as a table with one row a symbol, because a
 one-hot row times a matrix is one row of the matrix. An embedding is multiplied into the table.
 
-A model for one text spends its time in matrix-vector products too small to share between threads:
-callers that follow one stream do best with one BLAS thread.
-
 Letters: B texts, T steps, V symbols, H hidden units, G blocks of weights.
 """
 
@@ -22,6 +19,9 @@ from charlm.models.language_model import Logits, Symbols
 
 RecurrentState = tuple[Activations, ...]
 """The last activations of each layer; only the cell's memory is read from them."""
+
+_CORE_CACHE = 2 << 20
+"""Bytes of weights that stay in one core's own cache between steps, on machines of these years."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,16 @@ class RecurrentModel:
         """Number of symbols V."""
         return len(self._head_bias)
 
+    @property
+    def threads(self) -> int:
+        """BLAS threads that serve one text best.
+
+        One while the weights of a step stay in a core's cache: the products are too small to share. Past
+        that a step waits for memory, and a second core brings a second path to it.
+        """
+        weights = [layer.hidden_weight for layer in self._layers] + [layer.input_weight for layer in self._layers[1:]]
+        return 1 if sum(weight.nbytes for weight in weights) <= _CORE_CACHE else 2
+
     def start(self, batch_size: int) -> RecurrentState:
         """Return the state at the beginning of ``batch_size`` texts: zeros."""
         zeros = np.zeros((batch_size, self.config.hidden_size), self._table.dtype)
@@ -88,18 +98,22 @@ class RecurrentModel:
 
         Layer after layer, so that the products with inputs and read-out are made for all steps at once.
         """
-        from_input = self._table[ids.T]  # (T, B, G·H)
-        after = []
-        for depth, activations in enumerate(state):
-            if depth:
-                from_input = hidden @ self._layers[depth].input_weight + self._layers[depth].input_bias
-            hidden = np.empty((*ids.T.shape, self.config.hidden_size), self._table.dtype)  # (T, B, H)
-            for t, share in enumerate(from_input):
-                activations = self._layers[depth].step(share, activations)  # noqa: PLW2901
-                hidden[t] = activations["hidden"]
-            after.append(activations)
+        hidden, last = _run(self._layers[0], self._table[ids.T], state[0])
+        after = [last]
+        for layer, before in zip(self._layers[1:], state[1:], strict=True):
+            hidden, last = _run(layer, hidden @ layer.input_weight + layer.input_bias, before)
+            after.append(last)
         logits = hidden @ self._head_weight + self._head_bias  # (T, B, V)
         return logits.swapaxes(0, 1), tuple(after)
+
+
+def _run(layer: Layer, from_input: Array, activations: Activations) -> tuple[Array, Activations]:
+    """Step through from_input (T, B, G·H); return the hidden state after each step (T, B, H), and the last."""
+    hidden = np.empty((*from_input.shape[:2], activations["hidden"].shape[-1]), from_input.dtype)
+    for t, share in enumerate(from_input):
+        activations = layer.step(share, activations)
+        hidden[t] = activations["hidden"]
+    return hidden, activations
 
 
 def tensor_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:

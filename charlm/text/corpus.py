@@ -9,7 +9,7 @@ symbols) and never stands in memory as text.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -45,10 +45,7 @@ class Corpus:
         """
         files = find_files(data.path)
         counts, digest = _count(files, data)
-        if vocabulary is None and data.unit == "byte":
-            vocabulary = Vocabulary.of_bytes()
-        elif vocabulary is None:
-            vocabulary = Vocabulary.of_code_points(counts, data.normalization, data.minimum_count)
+        vocabulary = vocabulary or _vocabulary_of(counts, data)
         ids, position = np.empty(int(counts.sum()), vocabulary.dtype), 0
         for units in _units(files, data):
             ids[position : position + len(units)] = vocabulary.encode_units(units, position)
@@ -86,6 +83,20 @@ class Corpus:
                 )
 
 
+def read_vocabulary(data: DataConfig) -> Vocabulary:
+    """Return the vocabulary of the whole text that ``data`` names; raises TextError as `Corpus.read` does."""
+    counts, _ = _count(find_files(data.path), data)
+    if not counts.any():
+        raise TextError(f"{', '.join(data.path)}: there is no text here; it is empty.")
+    return _vocabulary_of(counts, data)
+
+
+def _vocabulary_of(counts: NDArray[np.int64], data: DataConfig) -> Vocabulary:
+    if data.unit == "byte":
+        return Vocabulary.of_bytes()
+    return Vocabulary.of_code_points(counts, data.normalization, data.minimum_count)
+
+
 def _units(files: list[Path], data: DataConfig) -> Iterator[CodePoints]:
     for path in files:
         for text in text_pieces(byte_pieces(path), str(path), data):
@@ -107,3 +118,12 @@ def _count(files: list[Path], data: DataConfig) -> tuple[NDArray[np.int64], str]
             more[: len(counts)] += counts
             counts = more
     return counts, digest.hexdigest()
+
+
+def encode_pieces(pieces: Iterable[str], vocabulary: Vocabulary) -> Ids:
+    """Return the ids (N,) of a text that comes in pieces, already decoded and normalized."""
+    encoded, position = [np.empty(0, vocabulary.dtype)], 0
+    for piece in pieces:
+        encoded.append(vocabulary.encode_units(code_points(piece), position))
+        position += len(encoded[-1])
+    return np.concatenate(encoded)

@@ -2,7 +2,7 @@
 
 import codecs
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from charlm.text.normalization import starts_afresh
 
@@ -41,3 +41,9 @@ class Decoder:
         if self._utf8:
             return self._utf8.decode(b"", final=True)
         return unicodedata.normalize("NFC", self._held)
+
+
+def decoded(ids: Iterable[int], decoder: Decoder) -> Iterator[str]:
+    """Yield the text of ``ids`` as early as it can be shown, to the end."""
+    yield from map(decoder.feed, ids)
+    yield decoder.finish()

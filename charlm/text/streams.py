@@ -17,6 +17,7 @@ whoever resumes needs no iterator: only the step.
 Letters: B lanes, T steps in a window.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +59,14 @@ class Streams:
         self._targets = ids[1 : read + 1].reshape(lanes, self.lane_length)
         self._window = window
 
+    @property
+    def lanes(self) -> int:
+        """Number of lanes B."""
+        return len(self._inputs)
+
     def __len__(self) -> int:
         """Return the number of windows in one pass over the text."""
-        return -(-self.lane_length // self._window)
+        return math.ceil(self.lane_length / self._window)
 
     @property
     def characters(self) -> int:

@@ -12,6 +12,7 @@ Symbols are sorted by code point; special symbols stand behind them. A byte is h
 of the same number, so both units are looked up in one table over code points.
 """
 
+import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from charlm.errors import CheckpointError, UnknownCharactersError
-from charlm.text.decoding import Decoder
+from charlm.text.decoding import REPLACEMENT, Decoder
+from charlm.text.marks import marked
 from charlm.text.normalization import Form
 
 Unit = Literal["character", "byte"]
@@ -150,6 +152,12 @@ class Vocabulary:
         decoder = self.decoder()
         return "".join(decoder.feed(int(index)) for index in ids) + decoder.finish()
 
+    def marks(self, ids: Sequence[int] | NDArray[Any]) -> list[str]:
+        """Return one printable character for each id (N,): itself, or a mark for what shows nothing."""
+        highest = "\x7f" if self.unit == "byte" else chr(sys.maxunicode)  # other bytes are no characters alone
+        shown = [marked(symbol) if len(symbol) == 1 and symbol <= highest else REPLACEMENT for symbol in self.symbols]
+        return [shown[index] for index in ids]
+
     def one_hot(self, ids: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
         """Return the one-hot rows (N, V) of ids (N,): all zeros but for a one in the id's column."""
         return np.eye(len(self), dtype=np.uint8)[np.asarray(ids, dtype=np.intp)]
@@ -169,9 +177,7 @@ class Vocabulary:
         try:
             record = _Record.model_validate(values)
         except ValidationError as error:
-            raise CheckpointError(
-                f"the vocabulary is not one that charlm wrote: {error.errors()[0]['msg']}"
-            ) from error
+            raise CheckpointError(f"the vocabulary is not one that charlm wrote: {error.errors()[0]['msg']}") from error
         return cls(tuple(record.symbols), record.unit, record.normalization, record.special)
 
 

@@ -1,0 +1,77 @@
+"""The commands, gathered; and the one place where mistakes become messages and exit codes."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import charlm
+from charlm.cli import config, evaluate, inspect_hidden, sample, train, vocabulary
+from charlm.cli.display import abandon_output, flush, say
+from charlm.errors import CharlmError, StorageError
+
+INTERRUPTED = 130
+
+
+class _Commands(TyperGroup):
+    """Runs a command; turns charlm's own errors into a sentence on standard error and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            result = super().invoke(ctx)
+            flush()
+        except CharlmError as error:
+            if isinstance(error, StorageError):
+                abandon_output()
+            say(f"charlm: {error}")
+            raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError as error:  # the reader has enough: `charlm sample | head`
+            abandon_output()
+            raise typer.Exit(0) from error
+        except KeyboardInterrupt as error:
+            say("")
+            raise typer.Exit(INTERRUPTED) from error
+        return result
+
+
+app = typer.Typer(
+    name="charlm",
+    cls=_Commands,
+    help="Character-level recurrent language models: train, sample, and look inside.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("sample")(sample.sample)
+app.command("inspect-hidden")(inspect_hidden.inspect_hidden)
+app.command("evaluate")(evaluate.evaluate)
+app.command("vocabulary")(vocabulary.vocabulary)
+app.add_typer(config.app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"charlm {charlm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Character-level recurrent language models: train, sample, and look inside."""
+
+
+def main() -> None:
+    """Run the command line; the entry point that the package installs."""
+    if sys.stdout is None:
+        say("charlm: standard output is closed, so there is nowhere to write. Open it or send it to a file.")
+        sys.exit(StorageError.exit_code)
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr] # a TextIOWrapper here
+    app()

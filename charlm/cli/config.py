@@ -1,0 +1,60 @@
+"""``charlm config``: a starter to copy, the resolved settings, the schema for editors."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charlm.cli.display import write
+
+app = typer.Typer(help="Make, check and describe config files.", no_args_is_help=True)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", metavar="FILE", help="The YAML file to read.", show_default=False)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Overrule one setting, such as model.hidden_size=256; repeatable.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def init(
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write a new file instead of printing.")
+    ] = None,
+) -> None:
+    """Print a commented config with every setting at its default."""
+    from charlm.config.writing import starter_yaml
+    from charlm.errors import ConfigError
+    from charlm.whole_file import write_whole_file
+
+    if output is None:
+        write(starter_yaml())
+    elif output.exists():
+        raise ConfigError(f"{output}: this file exists and is left alone. Choose another name.")
+    else:
+        write_whole_file(output, starter_yaml().encode())
+
+
+@app.command()
+def show(config: ConfigOption, settings: SetOption = None) -> None:
+    """Check a config file and print every setting it resolves to."""
+    from charlm.config.reading import read_config
+    from charlm.config.writing import resolved_yaml
+
+    write(resolved_yaml(read_config(config, settings or [])))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of config files, for editors."""
+    from charlm.config.settings import Config
+
+    write(json.dumps(Config.model_json_schema(), indent=2) + "\n")

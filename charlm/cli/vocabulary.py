@@ -1,0 +1,79 @@
+"""``charlm vocabulary``: symbols, ids, and the one-hot rows of a text."""
+
+import json
+import unicodedata
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charlm.cli.display import write
+from charlm.cli.opening import CheckpointOption, open_checkpoint, unescape
+from charlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from charlm.text.vocabulary import Vocabulary
+
+_WIDEST = 48
+"""Symbols up to which one-hot rows are drawn in full; wider ones would not fit a screen."""
+
+
+def vocabulary(
+    file: Annotated[
+        str | None,
+        typer.Option("--file", metavar="FILE", help="Build the vocabulary of this text.", show_default=False),
+    ] = None,
+    checkpoint: CheckpointOption = None,
+    text: Annotated[
+        str | None,
+        typer.Option("--text", help=r"Show the ids and one-hot rows of this text; \n and \t are understood."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the symbols of a text or a model, and a text as one-hot rows."""
+    symbols = _find(file, checkpoint)
+    wanted = None if text is None else unescape(text)
+    ids = [] if wanted is None else symbols.encode(wanted).tolist()
+    if as_json:
+        shown = {} if wanted is None else {"text": wanted, "ids": ids, "one_hot": symbols.one_hot(ids).tolist()}
+        write(json.dumps(symbols.to_json() | shown, ensure_ascii=False) + "\n")
+        return
+    write(_symbol_lines(symbols))
+    if wanted is not None:
+        write("\n" + _one_hot_lines(symbols, ids))
+
+
+def _find(file: str | None, checkpoint: str | None) -> "Vocabulary":
+    if (file is None) == (checkpoint is None):
+        raise ConfigError("say whose vocabulary: either --file FILE or --checkpoint PATH.")
+    if file is None:
+        return open_checkpoint(checkpoint)[1].vocabulary
+    from charlm.config.settings import DataConfig
+    from charlm.text.corpus import read_vocabulary
+
+    return read_vocabulary(DataConfig(path=(file,)))
+
+
+def _symbol_lines(symbols: "Vocabulary") -> str:
+    lines = [f"{len(symbols):,} symbols", "   id  symbol  code point"]
+    for index, (symbol, mark) in enumerate(zip(symbols.symbols, symbols.marks(range(len(symbols))), strict=True)):
+        if symbol in symbols.special:
+            what = symbol
+        elif symbols.unit == "byte":
+            what = f"byte 0x{ord(symbol):02x}"
+        else:
+            what = f"U+{ord(symbol):04X} {unicodedata.name(symbol, '')}".rstrip()
+        lines.append(f"{index:5}  {mark:6}  {what}")
+    return "\n".join(lines) + "\n"
+
+
+def _one_hot_lines(symbols: "Vocabulary", ids: list[int]) -> str:
+    """Draw one row a character, its one in the column of its id."""
+    marks = symbols.marks(ids)
+    if len(symbols) > _WIDEST:
+        rows = [f"a one in column {index} of {len(symbols):,}" for index in ids]
+        head = []
+    else:
+        rows = [f"[{' '.join(map(str, row))}]" for row in symbols.one_hot(ids)]
+        head = [f"{'':14}{' '.join(symbols.marks(range(len(symbols))))}"]
+    lines = [f"{mark:>4} → {index:<5} {row}" for mark, index, row in zip(marks, ids, rows, strict=True)]
+    return "\n".join(head + lines) + "\n"

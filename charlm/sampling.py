@@ -1,0 +1,167 @@
+"""Distributions of the next character → text, endlessly.
+
+A model gives logits; softmax at a temperature turns them into probabilities, top-k and top-p cut
+unlikely symbols off, and a random number picks one:
+
+    p = softmax(logits / temperature)
+
+Low temperatures make the likely likelier, high ones make all alike; temperature 0 is argmax. Everything is
+done on logarithms, so that no temperature overflows.
+
+Letters: B texts side by side, V symbols, N characters of a prompt.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.errors import ConfigError
+from charlm.models.language_model import LanguageModel, State, Symbols
+from charlm.text.vocabulary import Ids, Vocabulary
+
+_PROMPT_PIECE = 256
+"""Characters of a prompt that are read at a time."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the next character is chosen; raises ConfigError for what makes no sense."""
+
+    temperature: float = 0.8
+    """What logits are divided by; 0 is argmax."""
+    top_k: int | None = None
+    """Choose among the k likeliest only."""
+    top_p: float | None = None
+    """Choose among the likeliest whose probabilities reach p together only (Holtzman et al. 2020)."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ConfigError(f"--temperature must be 0 (argmax) or a positive number, got {self.temperature}.")
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(f"--top-k must be at least 1, got {self.top_k}.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ConfigError(f"--top-p must be above 0 and at most 1, got {self.top_p}.")
+
+
+def sample(
+    model: LanguageModel[State],
+    vocabulary: Vocabulary,
+    prompt: str = "",
+    *,
+    choice: Choice | None = None,
+    seed: int = 0,
+    num_samples: int = 1,
+) -> Iterator[Symbols]:
+    """Write on from ``prompt``: an endless iterator of the next ids (B,) of ``num_samples`` texts.
+
+    An empty prompt is read as if a newline stood before the text. Each text draws from a random stream of its
+    own, so it is the same however many are written beside it (up to the rounding of the products), and a
+    shorter one is a prefix of a longer one. The prompt is checked before the iterator is returned: raises
+    UnknownCharactersError, and ConfigError when ``choice`` does not fit the vocabulary.
+    """
+    choice = choice or Choice()
+    if choice.top_k is not None and choice.top_k > len(vocabulary):
+        raise ConfigError(f"--top-k must be at most the {len(vocabulary):,} symbols of the model, got {choice.top_k}.")
+    ids = vocabulary.encode(prompt) if prompt else first_context(vocabulary)
+    streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(num_samples)]
+    return _write(model, ids, choice, streams, np.array(sorted(vocabulary.special.values()), np.intp))
+
+
+def first_context(vocabulary: Vocabulary) -> Ids:
+    """Return what an empty text is taken to follow: a newline, or the first symbol where there is none."""
+    newline = vocabulary.symbols.index("\n") if "\n" in vocabulary.symbols else 0
+    return np.array([newline], vocabulary.dtype)
+
+
+def _write(
+    model: LanguageModel[State],
+    prompt: Ids,
+    choice: Choice,
+    streams: list[np.random.Generator],
+    forbidden: NDArray[np.intp],
+) -> Iterator[Symbols]:
+    lanes = len(streams)
+    logits, state = model.step(np.repeat(prompt[:1], lanes), model.start(lanes))
+    for start in range(1, len(prompt), _PROMPT_PIECE):
+        piece = np.tile(prompt[start : start + _PROMPT_PIECE], (lanes, 1))  # (B, N)
+        all_logits, state = model.read(piece, state)
+        logits = all_logits[:, -1]
+    while True:
+        ids = pick(log_probabilities(logits, choice, forbidden), streams)
+        yield ids
+        logits, state = model.step(ids, state)
+
+
+def log_probabilities(
+    logits: NDArray[Any], choice: Choice, forbidden: NDArray[np.intp] | None = None
+) -> NDArray[np.float64]:
+    """Return log p (B, V) of the next symbol, −∞ for what ``choice`` cuts off or is ``forbidden``."""
+    scores = logits.astype(np.float64)  # (B, V)
+    if forbidden is not None and forbidden.size:
+        scores[:, forbidden] = -np.inf
+    scores -= scores.max(axis=-1, keepdims=True)  # first, so that only what is unlikely can overflow: to −∞
+    if choice.temperature == 0:
+        return _kept(scores, scores.argmax(axis=-1, keepdims=True))
+    with np.errstate(over="ignore"):
+        scores /= choice.temperature
+    scores = _normalized(scores)
+    if choice.top_k is not None:
+        scores = _normalized(_kept(scores, _ranked(scores)[:, : choice.top_k]))
+    if choice.top_p is not None:
+        ranked = _ranked(scores)
+        p = np.exp(np.take_along_axis(scores, ranked, axis=-1))
+        likelier = p.cumsum(axis=-1) - p  # the mass of all that stands before
+        np.put_along_axis(scores, ranked, np.where(likelier < choice.top_p, np.log(p), -np.inf), axis=-1)
+        scores = _normalized(scores)
+    return scores
+
+
+def pick(log_p: NDArray[np.float64], streams: list[np.random.Generator]) -> NDArray[np.intp]:
+    """Draw one id (B,) a row of log p (B, V), each row with its own random stream."""
+    reached = np.exp(log_p).cumsum(axis=-1)
+    total = reached[:, -1]
+    draws = np.array([stream.random() for stream in streams]) * total
+    # Rounding may lift a draw to the total itself, which no symbol would exceed.
+    draws = np.minimum(draws, np.nextafter(total, 0))
+    picked: NDArray[np.intp] = (reached > draws[:, None]).argmax(axis=-1)
+    return picked
+
+
+def until(pieces: Iterable[str], stop: str | None) -> Iterator[str]:
+    """Yield the text before the first ``stop``, as early as it is certain; None yields all."""
+    if not stop:
+        yield from pieces
+        return
+    held = ""
+    for piece in pieces:
+        held += piece
+        before, found, _ = held.partition(stop)
+        if found:
+            yield before
+            return
+        safe = max(len(held) - len(stop) + 1, 0)  # what is left may be the beginning of a stop
+        yield held[:safe]
+        held = held[safe:]
+    yield held
+
+
+def _ranked(scores: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the symbols (B, V) of each row, likeliest first; equals keep the order of their ids."""
+    return np.argsort(-scores, axis=-1, kind="stable")
+
+
+def _kept(scores: NDArray[np.float64], places: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return ``scores`` with −∞ everywhere but in ``places``."""
+    kept = np.full_like(scores, -np.inf)
+    np.put_along_axis(kept, places, np.take_along_axis(scores, places, axis=-1), axis=-1)
+    return kept
+
+
+def _normalized(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``scores`` as logarithms of probabilities that sum to one."""
+    shifted: NDArray[np.float64] = scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+    return shifted

@@ -1,0 +1,1 @@
+"""Training: truncated backpropagation through time, and the folder a run leaves behind."""

@@ -1,0 +1,49 @@
+"""How a gradient becomes a step: optimizer, learning-rate schedule, clipping."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from charlm.config.settings import TrainingConfig
+
+_STALLED_AFTER = 2
+"""Evaluations without a better loss after which the plateau schedule halves the rate."""
+
+
+def make_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
+    """Return AdamW (Loshchilov & Hutter 2019) that decays weight matrices and leaves biases alone."""
+    matrices = [weight for weight in network.parameters() if weight.ndim > 1]
+    biases = [weight for weight in network.parameters() if weight.ndim == 1]
+    groups = [
+        {"params": matrices, "weight_decay": training.weight_decay},
+        {"params": biases, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.99), fused=True)
+
+
+def learning_rate(training: TrainingConfig, step: int, total_steps: int, factor: float = 1.0) -> float:
+    """Return the rate of step number ``step``, from 0: a linear rise, then the schedule.
+
+    ``factor`` is what the plateau schedule has come down to. The rate is a function of its arguments, so
+    that whoever resumes needs no scheduler.
+    """
+    warmup = round(training.warmup_fraction * total_steps)
+    if step < warmup:
+        return training.learning_rate * (step + 1) / warmup
+    if training.schedule == "cosine":
+        done = (step - warmup) / max(total_steps - warmup, 1)
+        return training.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return training.learning_rate * factor
+
+
+def plateau_factor(training: TrainingConfig, factor: float, evaluations_without_better: int) -> float:
+    """Return the factor after an evaluation: halved each time the loss has stalled long enough."""
+    stalled = evaluations_without_better > 0 and evaluations_without_better % _STALLED_AFTER == 0
+    return factor / 2 if training.schedule == "plateau" and stalled else factor
+
+
+def clip_gradient(parameters: Iterable[nn.Parameter], longest: float | None) -> float:
+    """Scale the gradient down to the global norm ``longest`` (None: never); return its length before."""
+    return float(nn.utils.clip_grad_norm_(parameters, math.inf if longest is None else longest))

@@ -1,0 +1,82 @@
+"""All that training carries from step to step ⇄ named arrays: nothing may be missing here.
+
+model.*              weights, by torch's names
+optimizer.NAME.*     AdamW's two moments and step count of the weight NAME
+state.0, state.1     hidden state (L, B, H) of each lane, and an LSTM's cell state; absent at the start
+rng.cpu, rng.cuda    torch's random states, which dropout draws from
+"""
+
+import platform
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import charlm
+from charlm.checkpoint import Tensors
+from charlm.models.network import NetworkState, RecurrentNetwork
+
+Value = TypeVar("Value")
+
+
+def detached(state: NetworkState) -> NetworkState:
+    """Return the same numbers without the history through which a gradient would flow."""
+    if isinstance(state, tuple):
+        return state[0].detach(), state[1].detach()
+    return None if state is None else state.detach()
+
+
+def pack(
+    network: RecurrentNetwork, optimizer: torch.optim.Optimizer, state: NetworkState, device: torch.device
+) -> Tensors:
+    """Return copies of everything, so that training may go on meanwhile."""
+    packed: dict[str, Tensor] = {}
+    for name, weight in network.named_parameters():
+        packed |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state.get(weight, {}).items()}
+    parts = state if isinstance(state, tuple) else () if state is None else (state,)
+    packed |= {f"state.{index}": part for index, part in enumerate(parts)}
+    packed["rng.cpu"] = torch.get_rng_state()
+    if device.type == "cuda":
+        packed["rng.cuda"] = torch.cuda.get_rng_state(device)
+    arrays: dict[str, NDArray[Any]] = {name: value.cpu().numpy().copy() for name, value in packed.items()}
+    return {f"model.{name}": value for name, value in network.tensors().items()} | arrays
+
+
+def unpack(
+    tensors: Mapping[str, NDArray[Any]],
+    network: RecurrentNetwork,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+) -> NetworkState:
+    """Put everything that `pack` returned back in its place; return the carried hidden state."""
+    values = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
+    network.load_tensors(_under("model.", tensors))
+    named: dict[str, nn.Parameter] = dict(network.named_parameters())
+    for name, weight in named.items():
+        moments = _under(f"optimizer.{name}.", values)
+        optimizer.state[weight] = {key: value.to(device) for key, value in moments.items()}
+    torch.set_rng_state(values["rng.cpu"])
+    if device.type == "cuda" and "rng.cuda" in values:
+        torch.cuda.set_rng_state(values["rng.cuda"], device)
+    parts = [values[name].to(device) for name in ("state.0", "state.1") if name in values]
+    return (parts[0], parts[1]) if len(parts) == 2 else parts[0] if parts else None
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Return what this process computes with; the same numbers are promised only where it is the same."""
+    return {
+        "charlm": charlm.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(device),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _under(prefix: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

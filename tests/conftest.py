@@ -1,0 +1,68 @@
+"""What many tests share: one thread, a small text, and models trained on it once."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from charlm.checkpoint import Checkpoint
+from charlm.cli.app import app
+from charlm.config.settings import Config
+from charlm.text.corpus import Corpus
+from charlm.training.runs import RunDirectory
+from charlm.training.trainer import Trainer
+
+torch.set_num_threads(1)  # tiny tensors lose time to a second thread
+
+TEXT = 'The fox said "come in" (twice).\nNobody laughed; 3 boats\tlay still.\n' * 12
+"""A small text with quotes, parentheses, a digit, a tab and line ends."""
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def charlm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs the command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, text: str | bytes | None = None) -> Result:
+        return CliRunner().invoke(app, list(arguments), input=text)
+
+    return run
+
+
+def make_config(text: Path, directory: Path, *, kind: str = "lstm", **sections: dict[str, object]) -> Config:
+    """Return a config that trains a tiny model on ``text`` within a second; sections overrule it."""
+    tree: dict[str, dict[str, object]] = {
+        "data": {"path": str(text)},
+        "model": {"kind": kind, "hidden_size": 7, "num_layers": 2},
+        "training": {"batch_size": 3, "sequence_length": 11, "steps": 8, "evaluate_every": 4, "evaluation_lanes": 2},
+        "run": {"name": kind, "directory": str(directory)},
+    }
+    for name, values in sections.items():
+        tree[name] = tree[name] | values
+    return Config.model_validate(tree)
+
+
+def train(config: Config) -> tuple[Path, Checkpoint]:
+    """Train to the end as the command does; return the run's folder and its last full checkpoint."""
+    trainer = Trainer(config, Corpus.read(config.data))
+    run = RunDirectory.create(config)
+    for report in trainer.run():
+        if report.validation_loss is not None:
+            run.record(report.metrics())
+            run.save_best(trainer.checkpoint())
+            run.save(trainer.checkpoint())
+    return run.path, trainer.checkpoint()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the run folders of an rnn, an lstm and a gru, by kind; tests must not write there."""
+    folder = tmp_path_factory.mktemp("trained")
+    text = folder / "text.txt"
+    text.write_text(TEXT, encoding="utf-8", newline="")
+    kinds: Sequence[str] = ("rnn", "lstm", "gru")
+    return {kind: train(make_config(text, folder / "runs", kind=kind))[0] for kind in kinds}
