@@ -113,9 +113,9 @@ def log_probabilities(
         scores = _normalized(_kept(scores, _ranked(scores)[:, : choice.top_k]))
     if choice.top_p is not None:
         ranked = _ranked(scores)
-        p = np.exp(np.take_along_axis(scores, ranked, axis=-1))
-        likelier = p.cumsum(axis=-1) - p  # the mass of all that stands before
-        np.put_along_axis(scores, ranked, np.where(likelier < choice.top_p, np.log(p), -np.inf), axis=-1)
+        falling = np.take_along_axis(scores, ranked, axis=-1)
+        likelier = np.exp(falling).cumsum(axis=-1) - np.exp(falling)  # the mass of all that stands before
+        np.put_along_axis(scores, ranked, np.where(likelier < choice.top_p, falling, -np.inf), axis=-1)
         scores = _normalized(scores)
     return scores
 

@@ -102,7 +102,9 @@ def test_bytes_that_are_no_checkpoint_are_refused_as_such(noise) -> None:
         Checkpoint.from_bytes(noise)
 
 
-@pytest.mark.parametrize("header", [b"[]", b"{}", b'{"__metadata__": {}}', b'{"__metadata__": {"charlm": "[]"}}', b"\xff"])
+@pytest.mark.parametrize(
+    "header", [b"[]", b"{}", b'{"__metadata__": {}}', b'{"__metadata__": {"charlm": "[]"}}', b"\xff"]
+)
 def test_headers_of_other_programs_are_refused(header) -> None:
     with pytest.raises(CheckpointError, match="not a checkpoint that charlm wrote"):
         Checkpoint.from_bytes(struct.pack("<Q", len(header)) + header)
@@ -143,6 +145,4 @@ def test_a_model_config_that_the_weights_do_not_fit_is_refused(trained) -> None:
     wider = checkpoint.config.model_copy(update={"model": ModelConfig(hidden_size=9, num_layers=2)})
 
     with pytest.raises(CheckpointError, match="not whole"):
-        Checkpoint(
-            wider, checkpoint.vocabulary, checkpoint.progress, checkpoint.corpus, checkpoint.tensors, {}
-        ).model()
+        Checkpoint(wider, checkpoint.vocabulary, checkpoint.progress, checkpoint.corpus, checkpoint.tensors, {}).model()

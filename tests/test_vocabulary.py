@@ -167,7 +167,7 @@ def test_ten_strangers_are_named_and_the_rest_only_counted() -> None:
 def test_strangers_are_what_a_plain_search_finds(known: str, text: str) -> None:
     vocabulary = Vocabulary.of_text(known)
     text = known[3:] + text + known + text
-    expected = [(letter, text.index(letter), text.count(letter)) for letter in dict.fromkeys(text) - set(known)]
+    expected = [(letter, text.index(letter), text.count(letter)) for letter in set(text) - set(known)]
     found = [(stranger.character, stranger.position, stranger.count) for stranger in vocabulary.strangers(text)]
     assert found == sorted(expected, key=lambda stranger: stranger[1])
     if not expected:
@@ -277,6 +277,7 @@ GOOD = {"unit": "character", "normalization": None, "symbols": ["a", "b", "<unk>
         {"special": {"<unk>": 3}},
         {"special": {"<unk>": "2"}},
         {"special": {"<unk>": 2.0}},
+        {"symbols": ["a", "<unk>"], "special": {"<unk>": True}},
         {"special": {"<unk>": 2, "<end>": 3}},
         {"special": {"<end>": 2}},
         {"symbols": ["a", "<unk>", "<unk>"]},

@@ -104,7 +104,7 @@ class Vocabulary:
     def to_units(self, text: str) -> CodePoints:
         """Return ``text``, normalized, as code points (or as the bytes of its UTF-8)."""
         if self.unit == "byte":
-            return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+            return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8).astype("<u4")
         return code_points(text if self.normalization is None else unicodedata.normalize(self.normalization, text))
 
     def encode(self, text: str) -> Ids:
