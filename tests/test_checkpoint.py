@@ -119,7 +119,7 @@ def test_a_newer_format_is_refused_by_number(content) -> None:
 
 
 def test_a_missing_file_is_named() -> None:
-    with pytest.raises(CheckpointError, match="nowhere.safetensors: cannot read this checkpoint"):
+    with pytest.raises(CheckpointError, match=r"nowhere\.safetensors: cannot read this checkpoint"):
         Checkpoint.load(Path("nowhere.safetensors"))
 
 

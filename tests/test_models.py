@@ -283,7 +283,7 @@ def test_one_thread_serves_small_models_and_two_large_ones() -> None:
 
 
 def test_a_cell_is_found_by_its_name() -> None:
-    assert [cell_of(kind, "tanh").blocks for kind in ("rnn", "gru", "lstm")] == [1, 3, 4]  # type: ignore[arg-type]
+    assert [cell_of(kind, "tanh").blocks for kind in ("rnn", "gru", "lstm")] == [1, 3, 4]
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -63,7 +63,8 @@ def test_a_byte_order_mark_is_no_mistake(write: Write) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_config_reads_with_every_kind(path: Path) -> None:
-    assert all(list(ROOT.glob(pattern)) for pattern in read_config(path).data.path)
+    for text in read_config(path).data.path:
+        assert (ROOT / text).is_file() or text.endswith(".local.txt")  # those are fetched, not shipped
     for kind in ("rnn", "lstm", "gru"):
         assert read_config(path, [f"model.kind={kind}"]).model.kind == kind
 
@@ -289,7 +290,7 @@ def test_a_wrong_path_is_one_mistake_in_the_words_of_the_config(refuse: Refuse, 
 def test_a_wrong_item_of_a_list_is_a_mistake_of_its_setting(refuse: Refuse) -> None:
     mistake = one(refuse("data:\n  path:\n    - a\n    - 3\n"))
     assert mistake.startswith(("c.yaml:2: data.path", "c.yaml:4: data.path"))
-    assert mistake.endswith("got 3")
+    assert "3" in mistake.partition(", got ")[2]
 
 
 @pytest.mark.parametrize(

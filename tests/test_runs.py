@@ -9,7 +9,8 @@ from charlm.checkpoint import Checkpoint
 from charlm.config.reading import read_config
 from charlm.errors import CheckpointError, StorageError
 from charlm.training import runs
-from charlm.training.runs import RunDirectory, find_checkpoint, full_checkpoints
+from charlm.training.finding import find_checkpoint
+from charlm.training.runs import RunDirectory, full_checkpoints
 from tests.conftest import make_config
 
 

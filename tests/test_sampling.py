@@ -138,7 +138,7 @@ def test_the_edges_of_the_random_number_never_pick_the_impossible(draw) -> None:
 
     log_p = np.array([[-np.inf, math.log(0.7), math.log(0.3), -np.inf]])
 
-    assert pick(log_p, [Edge()])[0] == (1 if draw == 0 else 2)  # type: ignore[list-item]
+    assert pick(log_p, [Edge()])[0] == (1 if draw == 0 else 2)
 
 
 @given(st.integers(0, 2**40), st.integers(0, 40), st.integers(0, 40))

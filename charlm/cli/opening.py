@@ -42,7 +42,7 @@ def unescape(text: str) -> str:
 def open_checkpoint(name: str | None) -> "tuple[Path, Checkpoint]":
     """Find, read and verify a checkpoint; return where it lies too."""
     from charlm.checkpoint import Checkpoint
-    from charlm.training.runs import find_checkpoint
+    from charlm.training.finding import find_checkpoint
 
     path = find_checkpoint(name)
     return path, Checkpoint.load(path)

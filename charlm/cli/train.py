@@ -115,7 +115,7 @@ def _results(trainer: "Trainer", run: "RunDirectory") -> list[tuple[str, object]
 
 
 def _prompt(trainer: "Trainer") -> str:
-    """Return the first letters of the training text's first long word, to try the model with."""
+    """Return the first letters of the training text's first long word without capitals, to try the model with."""
     corpus = trainer.corpus
     words = re.findall(r"\w{4,}", corpus.vocabulary.decode(corpus.train[:1000]))
-    return words[0][:3] if words else ""
+    return next((word[:3] for word in words if word == word.lower()), "")

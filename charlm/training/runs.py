@@ -1,4 +1,4 @@
-"""The folder a run leaves behind, and how to find a checkpoint in one again.
+"""The folder a run leaves behind.
 
     runs/
     ├── latest                       a text file: the newest run's name
@@ -20,11 +20,9 @@ from typing import Any, Self
 from charlm.checkpoint import Checkpoint
 from charlm.config.settings import Config
 from charlm.config.writing import resolved_yaml
-from charlm.errors import CheckpointError, StorageError
+from charlm.errors import StorageError
+from charlm.training.finding import BEST, LATEST
 from charlm.whole_file import write_whole_file
-
-BEST = "best.safetensors"
-_LATEST = "latest"
 
 
 class RunDirectory:
@@ -82,7 +80,7 @@ class RunDirectory:
             old.unlink(missing_ok=True)
 
     def _point_latest_here(self) -> None:
-        latest = self.path.parent / _LATEST
+        latest = self.path.parent / LATEST
         if not latest.is_file() or latest.read_text(encoding="utf-8").strip() != self.path.name:
             write_whole_file(latest, f"{self.path.name}\n".encode())
 
@@ -90,46 +88,6 @@ class RunDirectory:
 def full_checkpoints(run: Path) -> list[Path]:
     """Return a run's full checkpoints, oldest first."""
     return sorted(run.glob("step-*.safetensors"))
-
-
-def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
-    """Return the checkpoint file that ``name`` means: a file, a run's folder, or a run's name.
-
-    A run stands for its best checkpoint, and no name at all for the latest run in ``directory``. Raises
-    CheckpointError when there is none.
-    """
-    if name is None:
-        return _best_in(directory / _latest_name(directory))
-    given = Path(name)
-    if given.is_file():
-        return given
-    for run in (given, directory / name):
-        if run.is_dir():
-            return _best_in(run)
-    raise CheckpointError(
-        f"{name}: no such checkpoint file, run folder or run in {directory}/. {_known_runs(directory)}"
-    )
-
-
-def _latest_name(directory: Path) -> str:
-    try:
-        return (directory / _LATEST).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"there is no latest run in {directory}/. Train one with `charlm train --config FILE`, or name a "
-            f"checkpoint with --checkpoint. {_known_runs(directory)}"
-        ) from error
-
-
-def _best_in(run: Path) -> Path:
-    if not (run / BEST).is_file():
-        raise CheckpointError(f"{run}: this run has no {BEST} (yet). Name a checkpoint file, or let it train on.")
-    return run / BEST
-
-
-def _known_runs(directory: Path) -> str:
-    names = sorted(path.parent.name for path in directory.glob(f"*/{BEST}"))
-    return f"Runs there: {', '.join(names)}." if names else "There are no runs there."
 
 
 def _make_new(parent: Path, name: str) -> Path:

@@ -1,0 +1,54 @@
+"""The command line as a real process: with its own standard streams, or on a terminal."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+COMMAND = (sys.executable, "-m", "charlm")
+PLAIN = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+ENVIRONMENT = PLAIN | {"OMP_NUM_THREADS": "1", "TERM": "xterm-256color"}
+
+
+def run_in_shell(folder: Path, *arguments: str, redirect: str) -> "subprocess.CompletedProcess[str]":
+    """Run ``charlm`` in ``folder`` with a shell's redirection, such as ``>&-``, and wait for its end."""
+    python, *rest = COMMAND
+    script = f'exec "$0" "$@" {redirect}'
+    return subprocess.run(
+        ["/bin/sh", "-c", script, python, *rest, *arguments],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def run_on_terminal(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    """Run ``charlm`` in ``folder`` on a pseudo-terminal; return its exit code and all that it showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=ENVIRONMENT | (environment or {}),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    while piece := _read(ours):
+        shown += piece
+    os.close(ours)
+    return process.wait(timeout=120), shown.decode("utf-8").replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # Linux says so when the last writer has gone
+        return b""

@@ -1,0 +1,59 @@
+"""Everything but training starts in a moment, because it never imports torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TEXT
+from tests.processes import ENVIRONMENT
+
+CHILD = """
+import json, sys
+from charlm.cli.app import app
+
+for arguments in json.loads(sys.argv[1]):
+    try:
+        app(arguments)
+    except SystemExit as end:
+        assert end.code == 0, (arguments, end.code)
+    assert "torch" not in sys.modules, arguments
+print("all done", file=sys.stderr)
+"""
+COMMANDS = ("train", "sample", "inspect-hidden", "evaluate", "vocabulary", "config")
+RUN = "--checkpoint RUN"
+LINES = {
+    "help": ["--help", "--version", *(f"{command} --help" for command in COMMANDS)],
+    "help-of-config": [f"config {command} --help" for command in ("init", "show", "schema")],
+    "config": ["config init", "config show --config config.yaml --set model.kind=gru", "config schema"],
+    "vocabulary": ["vocabulary --file text.txt --text fox --json", f"vocabulary {RUN} --text fox"],
+    "sample": [
+        f"sample {RUN} --prompt The --length 20 --top-k 9 --top-p 0.9",
+        f"sample {RUN} --num-samples 2 --json --stop a",
+    ],
+    "evaluate": [f"evaluate {RUN}", f"evaluate {RUN} --split validation --json", f"evaluate {RUN} --file text.txt"],
+    "inspect-hidden": [
+        f"inspect-hidden {RUN}",
+        *(f"inspect-hidden {RUN} --text fox --format {name}" for name in ("terminal", "csv", "json", "npz")),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_command_that_does_not_train_leaves_torch_alone(name: str, trained: dict[str, Path], tmp_path: Path) -> None:
+    of_each_kind = [line.replace("RUN", str(run)) for run in trained.values() for line in LINES[name]]
+    lines = [line.split() for line in dict.fromkeys(of_each_kind)]
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "config.yaml").write_text("data: {path: text.txt}\n", encoding="utf-8")
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, json.dumps(lines)],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr.decode()
+    assert child.stderr.decode().endswith("all done\n")
