@@ -34,7 +34,6 @@ import typer
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
 
 import charlm
 from charlm.cli import train as train_command
@@ -94,13 +93,10 @@ def training(quick: bool) -> None:
 
 
 def _trainer(folder: str, steps: int) -> Trainer:
-    tree: dict[str, Any] = {
-        "data": {"path": str(_made_text(folder, 200_000))},
-        "model": SMALL.model_dump(),
-        "training": {"batch_size": LANES, "sequence_length": STEPS, "steps": steps, "device": "cpu"},
-        "run": {"directory": folder, "save_every": steps // 2},
-    }
-    config = Config.model_validate(tree)
+    shape = {"batch_size": LANES, "sequence_length": STEPS, "steps": steps, "device": "cpu"}
+    run = {"directory": folder, "save_every": steps // 2}
+    data = {"path": str(_made_text(folder, 200_000))}
+    config = Config.model_validate({"data": data, "model": SMALL.model_dump(), "training": shape, "run": run})
     return Trainer(config, Corpus.read(config.data))
 
 
@@ -115,15 +111,14 @@ def _train_charlm(folder: str, steps: int) -> float:
 
 
 def _train_bare(corpus: Corpus, steps: int, *, at_once: int) -> float:
-    """Train with torch alone, what is fastest: time-major, one-hot rows by indexing, fused AdamW, nothing read back."""
+    """Train with torch alone, the fastest way: time-major, one-hot rows by indexing, fused AdamW, nothing read back.
+
+    The network is called for ``at_once`` characters of every lane; the gradient always reaches a window back.
+    """
     size = len(corpus.vocabulary)
-    lstm, head, eye = (
-        nn.LSTM(size, SMALL.hidden_size, SMALL.num_layers),
-        nn.Linear(SMALL.hidden_size, size),
-        torch.eye(size),
-    )
-    weights = [*lstm.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=0.002, fused=True)
+    lstm, head = nn.LSTM(size, SMALL.hidden_size, SMALL.num_layers), nn.Linear(SMALL.hidden_size, size)
+    model, eye = nn.ModuleList([lstm, head]), torch.eye(size)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.002, fused=True)
 
     def read(ids: Tensor, state: Any) -> tuple[Tensor, Any]:
         losses = []
@@ -132,19 +127,27 @@ def _train_bare(corpus: Corpus, steps: int, *, at_once: int) -> float:
             losses.append(cross_entropy(head(hidden).flatten(0, 1), targets.flatten(), reduction="sum"))
         return sum(losses[1:], losses[0]) / ids[1:].numel(), state
 
-    ids, state = _lanes(corpus.train, LANES), None
+    ids, state = _time_major(corpus.train, LANES), None
     for step in range(WARM_UP + steps):
         if step == WARM_UP:
             started = time.perf_counter()
         loss, state = read(ids[step * STEPS :][: STEPS + 1], state)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
-        clip_grad_norm_(weights, 1.0)
-        optimizer.step()
+        _descend(loss, model, optimizer)
         state = tuple(part.detach() for part in state)
     with torch.inference_mode():
-        read(_lanes(corpus.validation, 8), None)
+        read(_time_major(corpus.validation, 8), None)
     return steps * STEPS * LANES / (time.perf_counter() - started)
+
+
+def _time_major(ids: np.ndarray[Any, Any], lanes: int) -> Tensor:
+    return torch.from_numpy(ids[: len(ids) // lanes * lanes].astype(np.int64)).view(lanes, -1).T.contiguous()
+
+
+def _descend(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
 
 
 def sampling(quick: bool) -> None:
@@ -189,21 +192,19 @@ def _sample_torch(network: RecurrentNetwork, vocabulary: Vocabulary, length: int
 def reading(quick: bool) -> None:
     """Measure how fast a text becomes ids, and the memory this takes above what the imports take."""
     megabytes, runs = (1, 1) if quick else (100, 5)
+
+    def read(*texts: str) -> tuple[float, float]:
+        # A shell stands between, because a process begins with the peak of the one that made it.
+        command = ["sh", "-c", '"$0" "$@"; exit $?', sys.executable, "-c", READING, *texts]
+        seconds, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        return megabytes / float(seconds), float(peak) * (1 if sys.platform == "darwin" else 1024)
+
     with tempfile.TemporaryDirectory() as folder:
         text = str(_made_text(folder, megabytes * 1_000_000))
-        found = [(_read(text), _read()) for _ in range(runs)]
-    seconds = [mine[0] for mine, _ in found]
-    peak = median((mine[1] - bare[1]) / (megabytes * 1e6) for mine, bare in found)
-    speeds = f"{megabytes / min(seconds):,.0f} MB a second (median {megabytes / median(seconds):,.0f})"
-    print(f"\nreading {megabytes} MB, V = 65: best of {runs} {speeds}, peak memory {peak:.2f} bytes a byte", flush=True)
-
-
-def _read(*texts: str) -> tuple[float, float]:
-    """Return the seconds and the peak memory in bytes of a process that reads ``texts``."""
-    # A shell stands between, because a process begins with the peak of the one that made it.
-    command = ["sh", "-c", '"$0" "$@"; exit $?', sys.executable, "-c", READING, *texts]
-    seconds, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return float(seconds), float(peak) * (1 if sys.platform == "darwin" else 1024)
+        speeds, peaks = zip(*(read(text) for _ in range(runs)), strict=True)
+    memory = (median(peaks) - read()[1]) / (megabytes * 1e6)
+    print(f"\nreading {megabytes} MB, V = 65; rounds: {runs}", flush=True)
+    print(f"  MB a second: best {max(speeds):,.0f}, median {median(speeds):,.0f}; peak bytes a byte: {memory:.2f}")
 
 
 def vocabulary(quick: bool) -> None:
@@ -214,9 +215,7 @@ def vocabulary(quick: bool) -> None:
         title = f"a training step, LSTM 2×128, B = 32, T = 64, V = {size:,}"
         medians.append(race(title, "milliseconds", 1 if quick else 7, contestants))
     dense, ours = (last / first for first, last in zip(medians[0], medians[-1], strict=True))
-    print(
-        f"  from V = 65 to 11,172 a step takes {dense:.1f} times as long dense, {ours:.1f} times in charlm", flush=True
-    )
+    print(f"  times as long at V = 11,172 as at 65: dense {dense:.1f}, charlm {ours:.1f}", flush=True)
 
 
 def _stepper(size: int, *, dense: bool) -> Callable[[], float]:
@@ -226,18 +225,15 @@ def _stepper(size: int, *, dense: bool) -> Callable[[], float]:
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     there = random.choice(size, min(size, 400), replace=False)
 
-    def forward(inputs: Tensor) -> Any:
-        return network.head(network.rnn(one_hot(inputs, size, torch.float32))[0]) if dense else network(inputs)[0]
+    def read_densely(inputs: Tensor) -> Any:
+        return network.head(network.rnn(one_hot(inputs, size, torch.float32))[0])
 
     def take(steps: int) -> float:
         windows = torch.from_numpy(there[random.integers(len(there), size=(steps, 32, 65))])
         started = time.perf_counter()
-        for window in windows:
-            loss = cross_entropy(forward(window[:, :-1]).flatten(0, 1), window[:, 1:].flatten())
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
-            clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
+        for inputs, targets in zip(windows[:, :, :-1], windows[:, :, 1:], strict=True):
+            logits = read_densely(inputs) if dense else network(inputs)[0]
+            _descend(cross_entropy(logits.flatten(0, 1), targets.flatten()), network, optimizer)
         return 1000 * (time.perf_counter() - started) / steps
 
     take(1)  # memory is claimed and kernels are chosen here
@@ -246,21 +242,19 @@ def _stepper(size: int, *, dense: bool) -> Callable[[], float]:
 
 def starting(quick: bool) -> None:
     """Measure a whole `charlm sample`, from the shell to the last character; files are in the disk cache."""
+
+    def seconds(*arguments: str) -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        return time.perf_counter() - started
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
         _trainer(folder, 2).checkpoint().weights_only().save(path)
-
-        def seconds(*arguments: str) -> float:
-            started = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-            return time.perf_counter() - started
-
-        command = ("-m", "charlm", "sample", "--checkpoint", str(path), "--length", "500")
-        contestants = {
-            'python -c "import torch"': partial(seconds, "-c", "import torch"),
-            "charlm sample --length 500": partial(seconds, *command),
-        }
-        race("a new process, LSTM 2×128", "seconds", 1 if quick else 9, contestants)
+        ours = ("-m", "charlm", "sample", "--checkpoint", str(path), "--length", "500")
+        contestants = {"import torch": ("-c", "import torch"), "charlm sample --length 500": ours}
+        runners = {name: partial(seconds, *arguments) for name, arguments in contestants.items()}
+        race("a new process, LSTM 2×128", "seconds", 1 if quick else 9, runners)
 
 
 def _made_text(folder: str, size: int) -> Path:
@@ -270,20 +264,13 @@ def _made_text(folder: str, size: int) -> Path:
     return path
 
 
-def _lanes(ids: np.ndarray[Any, Any], lanes: int) -> Tensor:
-    """Return ids (N,) as (time, lane), each lane a contiguous stretch."""
-    return torch.from_numpy(ids[: len(ids) // lanes * lanes].astype(np.int64)).view(lanes, -1).T.contiguous()
-
-
 def _machine() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
-    processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    return (
-        f"{processor}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {platform.system()}, "
-        f"Python {platform.python_version()}, torch {torch.__version__} ({torch.get_num_threads()} threads), "
-        f"NumPy {np.__version__}, charlm {charlm.__version__}"
-    )
+    facts = Path("/proc/cpuinfo")
+    names = [line for line in facts.read_text().splitlines() if "model name" in line] if facts.exists() else []
+    processor = names[0].partition(": ")[2] if names else platform.machine()
+    system = f"{processor}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {platform.system()}"
+    ours = f"torch {torch.__version__} ({torch.get_num_threads()} threads), NumPy {np.__version__}"
+    return f"{system}, Python {platform.python_version()}, {ours}, charlm {charlm.__version__}"
 
 
 SECTIONS = {section.__name__: section for section in (training, sampling, reading, vocabulary, starting)}

@@ -19,8 +19,10 @@ from tests.texts import texts
         ("\x7f", "␡"),
         ("\u0301", "◌"),  # an accent
         ("\u0903", "◌"),  # a vowel sign with width, which joins all the same
-        ("\u1161", "◌"),  # a vowel jamo
-        ("\u11ab", "◌"),  # a final jamo
+        ("\u1100", "ㄱ"),  # an initial jamo, as the letter that stands alone
+        ("\u1161", "ㅏ"),
+        ("\u11ab", "ㄴ"),
+        ("\u1180", "◌"),  # an old vowel that has no letter of its own
         ("\x85", "�"),
         ("\xa0", "�"),
         ("\u200b", "�"),
@@ -41,7 +43,7 @@ def test_every_other_control_is_its_own_picture() -> None:
 
 
 def test_what_can_be_seen_stays_itself() -> None:
-    seen = " aZ09~éß한ᄀ漢字🙂𝔸↵→"
+    seen = " aZ09~éß한漢字🙂𝔸↵→"
     assert marked(seen) == seen
 
 

@@ -91,6 +91,12 @@ def test_a_replaced_section_takes_its_mistakes_with_it(write: Write) -> None:
     assert read_config(path, ["model={kind: gru}"]).model.kind == "gru"
 
 
+def test_a_mistake_in_a_replaced_section_stands_in_the_override_and_not_in_the_file(refuse: Refuse) -> None:
+    override = "model={kind: LSTM}"
+    mistake = one(refuse("data: {path: a}\nmodel:\n  kind: gru\n", override))
+    assert mistake.startswith(f"--set {override}: model.kind: expected")
+
+
 @pytest.mark.parametrize(
     ("file", "overrides", "epochs", "steps"),
     [

@@ -67,8 +67,9 @@ def test_who_reads_the_old_file_goes_on_reading_it(target: Path) -> None:
     assert target.read_bytes() == NEW
 
 
+@pytest.mark.parametrize("content", [b"short", NEW], ids=["less than a buffer", "many buffers"])
 def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_return(
-    target: Path, monkeypatch: pytest.MonkeyPatch
+    target: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     events: list[str] = []
     fsync, replace = os.fsync, Path.replace
@@ -76,16 +77,16 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_retur
     def watch_fsync(descriptor: int) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             assert os.path.samestat(os.fstat(descriptor), target.parent.stat())
-            assert target.read_bytes() == NEW
+            assert target.read_bytes() == content
             events.append("folder to disk")
         else:
-            assert os.fstat(descriptor).st_size == len(NEW)  # nothing waits in a buffer of Python's
+            assert os.fstat(descriptor).st_size == len(content)  # nothing waits in a buffer of Python's
             assert target.read_bytes() == OLD
             events.append("bytes to disk")
         fsync(descriptor)
 
     def watch_replace(self: Path, other: Path) -> Path:
-        assert self.read_bytes() == NEW
+        assert self.read_bytes() == content
         assert self.parent == target.parent  # another folder may be another disk
         assert target.read_bytes() == OLD
         events.append("name")
@@ -93,7 +94,7 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_retur
 
     monkeypatch.setattr(os, "fsync", watch_fsync)
     monkeypatch.setattr(Path, "replace", watch_replace)
-    write_whole_file(target, NEW)
+    write_whole_file(target, content)
     assert events == ["bytes to disk", "name", "folder to disk"]
 
 

@@ -5,6 +5,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.cells import cell_len, set_cell_size
 
 from charlm.cli.display import write
 from charlm.cli.opening import CheckpointOption, open_checkpoint, unescape
@@ -62,18 +63,21 @@ def _symbol_lines(symbols: "Vocabulary") -> str:
             what = f"byte 0x{ord(symbol):02x}"
         else:
             what = f"U+{ord(symbol):04X} {unicodedata.name(symbol, '')}".rstrip()
-        lines.append(f"{index:5}  {mark:6}  {what}")
+        lines.append(f"{index:5}  {set_cell_size(mark, 6)}  {what}")
     return "\n".join(lines) + "\n"
 
 
 def _one_hot_lines(symbols: "Vocabulary", ids: list[int]) -> str:
     """Draw one row a character, its one in the column of its id."""
-    marks = symbols.marks(ids)
+    columns = symbols.marks(range(len(symbols)))
     if len(symbols) > _WIDEST:
-        rows = [f"a one in column {index} of {len(symbols):,}" for index in ids]
-        head = []
+        head, rows = [], [f"a one in column {index} of {len(symbols):,}" for index in ids]
     else:
-        rows = [f"[{' '.join(map(str, row))}]" for row in symbols.one_hot(ids)]
-        head = [f"{'':14}{' '.join(symbols.marks(range(len(symbols))))}"]
-    lines = [f"{mark:>4} → {index:<5} {row}" for mark, index, row in zip(marks, ids, rows, strict=True)]
+        width = max(map(cell_len, columns))
+        head = [" " * 14 + " ".join(set_cell_size(mark, width) for mark in columns).rstrip()]
+        rows = [f"[{' '.join(str(digit).ljust(width) for digit in row).rstrip()}]" for row in symbols.one_hot(ids)]
+    lines = [
+        f"{' ' * (4 - cell_len(columns[index]))}{columns[index]} → {index:<5} {row}"
+        for index, row in zip(ids, rows, strict=True)
+    ]
     return "\n".join(head + lines) + "\n"

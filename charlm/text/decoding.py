@@ -26,7 +26,7 @@ class Decoder:
     def feed(self, index: int) -> str:
         """Take one id; return the text that can be shown now, perhaps none."""
         symbol = self._symbols[index]
-        if self._utf8:
+        if self._utf8 and symbol != REPLACEMENT:
             return self._utf8.decode(symbol.encode("latin-1"))
         if not self._recompose:
             return symbol

@@ -1,8 +1,10 @@
 """Characters that show nothing by themselves, made visible, one mark for each.
 
-Newline is ↵, tab →, other controls are their pictures, what joins the character before it (an accent, a
-jamo) is ◌, and what cannot be shown is �.
+Newline is ↵, tab →, other controls are their pictures, a jamo is the letter that stands alone, what else joins
+the character before it (an accent) is ◌, and what cannot be shown is �.
 """
+
+import unicodedata
 
 from charlm.text.decoding import REPLACEMENT
 from charlm.text.normalization import starts_afresh
@@ -24,4 +26,15 @@ def _mark(character: str) -> str:
         return chr(_PICTURES + ord(character))
     if not character.isprintable():
         return REPLACEMENT
+    _, jamo, letter = unicodedata.name(character, "").partition("SEONG ")  # HANGUL CHOSEONG, JUNGSEONG, JONGSEONG
+    if jamo:
+        return _standing_alone(f"HANGUL LETTER {letter}")
     return character if starts_afresh(character) else "◌"
+
+
+def _standing_alone(name: str) -> str:
+    """Return the character of this name; old Korean has jamo without one."""
+    try:
+        return unicodedata.lookup(name)
+    except KeyError:
+        return "◌"
