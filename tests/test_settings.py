@@ -240,14 +240,6 @@ def test_the_default_test_fraction_is_no_mistake_beside_a_wrong_validation_fract
     assert places(data__validation_fraction=1.5) == {"data.validation_fraction"}
 
 
-def test_with_device_changes_the_device_and_nothing_else() -> None:
-    config = build(training__device="cpu", training__steps=7, model__hidden_size=9, run__name="x")
-    moved = config.with_device("cuda:1")
-    assert moved.training.device == "cuda:1"
-    assert config.training.device == "cpu"
-    assert moved.with_device("cpu") == config
-
-
 def test_equal_settings_are_equal_and_hash_alike() -> None:
     assert build(model__hidden_size=9) == build(model__hidden_size=9) != build(model__hidden_size=8)
     assert hash(build(data__path=["a", "b"])) == hash(build(data__path=["a", "b"]))

@@ -43,7 +43,7 @@ def train(
     from charlm.training.trainer import Trainer
 
     options = {"run.name": name, "training.device": device}
-    given = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+    given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None]
     resolved = read_config(config, [*(settings or []), *given])
     trainer = Trainer(resolved, Corpus.read(resolved.data))
     if dry_run:

@@ -1,6 +1,7 @@
 """A config file and ``--set`` options → Config, or all mistakes at once with their places."""
 
 import difflib
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from charlm.config.settings import Config, Section
-from charlm.config.strict_yaml import parse_yaml
+from charlm.config.strict_yaml import REFUSED, parse_yaml
 from charlm.errors import ConfigError
 
 KEYS = {
@@ -21,6 +22,9 @@ KEYS = {
 """Every setting as ``section.key``."""
 
 Origins = dict[tuple[str, ...], str]
+
+_LONGEST_NUMBER = 300
+"""Bits of an integer that is shown in full."""
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -39,6 +43,8 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: byte {error.start:,} is not UTF-8; save the config as UTF-8.") from error
     document = parse_yaml(text)
     problems = [f"{path}:{line}: {problem}" for line, problem in document.problems]
+    if problems and document.value is None:
+        raise _all_mistakes(problems)
     tree = {} if document.value is None else document.value
     if not isinstance(tree, dict):
         raise _all_mistakes([*problems, f"{path}:1: expected sections ({', '.join(Config.model_fields)})"])
@@ -63,9 +69,11 @@ def _apply(override: str, tree: dict[str, Any], origins: Origins) -> list[str]:
         return [f"{here}: {_unknown('.'.join(keys))}"]
     target = tree
     if len(keys) == 2:
-        if not isinstance(tree.get(keys[0]), dict):
+        if tree.get(keys[0]) is None:
             tree[keys[0]] = {}
         target = tree[keys[0]]
+        if not isinstance(target, dict):
+            return []  # the file's section is none, which is told as a mistake of its own
     for place in [place for place in origins if place[: len(keys)] == keys]:
         del origins[place]
     target[keys[-1]] = document.value
@@ -85,7 +93,8 @@ def _validate(tree: dict[str, Any], origins: Origins, problems: list[str]) -> Co
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        problems += list(dict.fromkeys(_describe(detail, origins) for detail in error.errors()))
+        details = [detail for detail in error.errors() if detail["input"] is not REFUSED]
+        problems += list(dict.fromkeys(_describe(detail, origins) for detail in details))
     if problems:
         raise _all_mistakes(problems)
     return config
@@ -95,20 +104,27 @@ def _describe(detail: ErrorDetails, origins: Origins) -> str:
     """Turn pydantic's finding into place, key, what was expected and what stood there."""
     place = tuple(str(part) for part in detail["loc"])[:2]
     nearest = next(place[:length] for length in range(len(place), -1, -1) if place[:length] in origins)
-    key, got = ".".join(place), detail["input"]
+    key, got = ".".join(place), _short(detail["input"])
     match detail["type"]:
         case "extra_forbidden":
             return f"{origins[nearest]}: {_unknown(key)}"
         case "missing":
             return f"{origins[nearest]}: {key}: missing, and there is no default"
         case "model_type" | "model_attributes_type":
-            return f"{origins[nearest]}: {key}: expected a section of keys and values, got {got!r}"
+            return f"{origins[nearest]}: {key}: expected a section of keys and values, got {got}"
         case "string_pattern_mismatch":
-            return f"{origins[nearest]}: {key}: expected auto, cpu, cuda, cuda:N or mps, got {got!r}"
+            return f"{origins[nearest]}: {key}: expected auto, cpu, cuda, cuda:N or mps, got {got}"
         case "value_error":
-            return f"{origins[nearest]}: {key}: {detail['ctx']['error']}, got {got!r}"
+            return f"{origins[nearest]}: {key}: {detail['ctx']['error']}, got {got}"
         case _:
-            return f"{origins[nearest]}: {key}: {detail['msg'].replace('Input should be', 'expected')}, got {got!r}"
+            return f"{origins[nearest]}: {key}: {detail['msg'].replace('Input should be', 'expected')}, got {got}"
+
+
+def _short(value: object) -> str:
+    """Return a value as a mistake shows it; Python writes out no integer of thousands of digits."""
+    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+        return "a number of thousands of digits"
+    return reprlib.repr(value)
 
 
 def _unknown(key: str) -> str:
@@ -119,8 +135,8 @@ def _unknown(key: str) -> str:
         candidates += [known for known in KEYS if known.endswith(f".{key}")]
     else:
         siblings = [known.partition(".")[2] for known in KEYS if known.startswith(f"{section}.")]
-        candidates = [f"{section}.{near}" for near in difflib.get_close_matches(name, siblings, n=1)]
-        candidates += [known for known in KEYS if known.endswith(f".{name}")]
+        candidates = [known for known in KEYS if known.endswith(f".{name}")]
+        candidates += [f"{section}.{near}" for near in difflib.get_close_matches(name, siblings, n=1)]
         candidates += difflib.get_close_matches(key, KEYS, n=1)
     hint = f"did you mean {candidates[0]}?" if candidates else "`charlm config show` lists the known ones."
     return f"{key}: unknown key; {hint}"

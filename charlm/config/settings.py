@@ -5,7 +5,7 @@ commented starter (``charlm config init``) and the JSON Schema (``charlm config 
 """
 
 import codecs
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -20,14 +20,14 @@ from pydantic import (
 
 def _as_tuple(value: object) -> object:
     """Let one path stand for a list of one."""
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
+    items = (value,) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) and item for item in items):
+        raise ValueError("expected a file, a list of files or a glob")
+    return tuple(items)
 
 
 Paths = Annotated[
-    tuple[Annotated[str, Field(min_length=1)], ...],
-    Field(min_length=1),
+    tuple[str, ...],
     BeforeValidator(_as_tuple, json_schema_input_type=str | list[str]),
 ]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -76,7 +76,7 @@ class DataConfig(Section):
     def _is_a_text_encoding(cls, value: str) -> str:
         try:
             known = codecs.lookup(value)._is_text_encoding
-        except LookupError:
+        except (LookupError, ValueError):
             known = False
         if not known:
             raise ValueError("expected a text encoding that Python knows, such as utf-8, cp1252 or cp949")
@@ -172,7 +172,7 @@ class TrainingConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """Where all randomness starts: first weights and dropout."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = "auto"
     """Where to compute: auto (cuda if there is one, else cpu), cpu, cuda, cuda:N or mps."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -212,7 +212,7 @@ class RunConfig(Section):
     @classmethod
     def _can_be_a_folder(cls, value: str) -> str:
         if (
-            not value
+            not value.strip()
             or value == "latest"
             or value[0] in ".-"
             or "/" in value
@@ -230,7 +230,3 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     run: RunConfig = RunConfig()
-
-    def with_device(self, device: str) -> Self:
-        """Return the same settings on another device."""
-        return self.model_copy(update={"training": self.training.model_copy(update={"device": device})})

@@ -23,14 +23,48 @@ _FLOAT = re.compile(
 _CORE_SCHEMA = {"null": _NULL, "bool": _BOOL, "int": _INT, "float": _FLOAT}  # in the order of precedence
 
 
+REFUSED = object()
+"""Stands in a document for a value that was refused, and whose mistake is already told."""
+_REFUSED_TAG = "refused"
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the shape PyYAML asks for
+
+    def __init__(self, text: str, problems: list[tuple[int, str]]) -> None:
+        super().__init__(text)
+        self._problems = problems
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse aliases, which can grow without bounds, and tags, which can name code."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call] # PyYAML's stubs leave it untyped
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            self.get_event()  # type: ignore[no-untyped-call]
+            self._problems.append((line, "aliases (*name) are not used in a config; write the value out"))
+            start: yaml.Mark = event.start_mark
+            return yaml.ScalarNode(_REFUSED_TAG, "", start, start)
+        node = super().compose_node(parent, index)
+        tag = getattr(event, "tag", None)
+        if node is not None and tag not in (None, "!"):
+            self._problems.append((line, f"the tag {tag} is not used in a config"))
+            node.tag = _REFUSED_TAG
+        return node
 
 
 class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
+    def ignore_aliases(self, data: object) -> bool:
+        """Write a value out wherever it stands."""
+        return True
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Write text so that it reads back; PyYAML would let U+0085 fold into a space."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\x85" in text else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 for _name, _pattern in _CORE_SCHEMA.items():
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, None)
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, None)
@@ -52,15 +86,19 @@ def parse_yaml(text: str) -> Document:
     """Read one YAML document; its mistakes are collected, not raised."""
     document = Document()
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = _Loader(text, document.problems).get_single_node()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         document.problems.append((line, f"not valid YAML: {error.problem or error.context}"))
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        document.problems.append((line, f"not valid YAML: {str(error).splitlines()[0]}"))
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # PyYAML lets Python's own through
         document.problems.append((1, f"not valid YAML: {str(error).splitlines()[0]}"))
     else:
         if node is not None:
-            document.value = _convert(node, (), document, set())
+            document.value = _convert(node, (), document)
+    document.problems.sort(key=lambda problem: problem[0])
     return document
 
 
@@ -69,27 +107,28 @@ def dump_yaml(value: object) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
-def _convert(node: yaml.Node, path: Path, document: Document, seen: set[int]) -> Any:
+def _convert(node: yaml.Node, path: Path, document: Document) -> Any:
     line = node.start_mark.line + 1
     document.lines.setdefault(path, line)
-    if id(node) in seen:
-        document.problems.append((line, "aliases (*name) are not used in a config; write the value out"))
-        return None
-    seen.add(id(node))
-    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
-        document.problems.append((line, f"the tag {node.tag} is not used in a config"))
-        return None
+    if node.tag == _REFUSED_TAG:
+        return REFUSED
     if isinstance(node, yaml.MappingNode):
-        return dict(_pairs(node, path, document, seen))
+        return dict(_pairs(node, path, document))
     if isinstance(node, yaml.SequenceNode):
-        return [_convert(item, (*path, index), document, seen) for index, item in enumerate(node.value)]
-    return _scalar(node)
+        return [_convert(item, (*path, index), document) for index, item in enumerate(node.value)]
+    try:
+        return _scalar(node)
+    except ValueError as error:  # Python reads no integer of thousands of digits
+        document.problems.append((line, f"not a number: {error}"))
+        return REFUSED
 
 
-def _pairs(node: yaml.MappingNode, path: Path, document: Document, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _pairs(node: yaml.MappingNode, path: Path, document: Document) -> Iterator[tuple[str, Any]]:
     first: dict[str, int] = {}
     for key_node, value_node in node.value:
-        key, line = str(key_node.value), key_node.start_mark.line + 1
+        key, line = key_node.value, key_node.start_mark.line + 1
+        if key_node.tag == _REFUSED_TAG:
+            continue
         if not isinstance(key_node, yaml.ScalarNode):
             document.problems.append((line, "a key must be a plain word"))
         elif key in first:
@@ -99,7 +138,7 @@ def _pairs(node: yaml.MappingNode, path: Path, document: Document, seen: set[int
         else:
             first[key] = line
             document.lines[(*path, key)] = line
-            yield key, _convert(value_node, (*path, key), document, seen)
+            yield key, _convert(value_node, (*path, key), document)
 
 
 def _scalar(node: yaml.Node) -> Any:
@@ -111,5 +150,5 @@ def _scalar(node: yaml.Node) -> Any:
     if kind == "int":
         return int(text, 0) if text.startswith(("0x", "0o")) else int(text)
     if kind == "float":
-        return float(text.replace(".inf", "inf").replace(".nan", "nan") if text[-1].isalpha() else text)
+        return float(text.replace(".", "") if text[-1].isalpha() else text)
     return text

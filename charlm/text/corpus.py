@@ -46,10 +46,7 @@ class Corpus:
         files = find_files(data.path)
         counts, digest = _count(files, data)
         vocabulary = vocabulary or _vocabulary_of(counts, data)
-        ids, position = np.empty(int(counts.sum()), vocabulary.dtype), 0
-        for units in _units(files, data):
-            ids[position : position + len(units)] = vocabulary.encode_units(units, position)
-            position += len(units)
+        ids = _encode(files, data, vocabulary, int(counts.sum()))
         test_start = int(len(ids) * (1 - data.test_fraction))
         validation_start = int(len(ids) * (1 - data.validation_fraction - data.test_fraction))
         corpus = cls(data.path, digest, vocabulary, ids, validation_start, test_start)
@@ -101,6 +98,18 @@ def _units(files: list[Path], data: DataConfig) -> Iterator[CodePoints]:
     for path in files:
         for text in text_pieces(byte_pieces(path), str(path), data):
             yield code_points(text)
+
+
+def _encode(files: list[Path], data: DataConfig, vocabulary: Vocabulary, length: int) -> Ids:
+    """Return the ids of the files' text, which was found to be ``length`` characters long."""
+    ids, position = np.empty(length, vocabulary.dtype), 0
+    for units in _units(files, data):
+        if position + len(units) <= length:
+            ids[position : position + len(units)] = vocabulary.encode_units(units, position)
+        position += len(units)
+    if position != length:
+        raise TextError(f"{', '.join(data.path)}: this text changed while it was read. Try again when it is at rest.")
+    return ids
 
 
 def _count(files: list[Path], data: DataConfig) -> tuple[NDArray[np.int64], str]:

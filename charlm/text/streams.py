@@ -99,7 +99,7 @@ def training_streams(ids: Ids, training: TrainingConfig) -> Streams:
 
 def evaluation_streams(ids: Ids, training: TrainingConfig) -> Streams:
     """Return the lanes in which a split is scored: fewer than asked for only where the split is that short."""
-    return Streams(ids, min(training.evaluation_lanes, len(ids) - 1), EVALUATION_WINDOW)
+    return Streams(ids, min(training.evaluation_lanes, max(len(ids) - 1, 1)), EVALUATION_WINDOW)
 
 
 def one_lane(ids: Ids) -> Streams:
