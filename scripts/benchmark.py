@@ -29,7 +29,6 @@ import torch
 import typer
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
-from torch.nn import functional
 
 from charlm.cli import train as train_command
 from charlm.cli.progress import Bar
@@ -62,10 +61,9 @@ def race(title: str, unit: str, rounds: int, contestants: Mapping[str, Callable[
     usual, *_ = figures.values()
     print(f"\n{title} ({unit}; rounds: {rounds})\n{'':36}{'best':>12}{'median':>12}{'of bests':>12}{'by round':>12}")
     for name, found in figures.items():
-        numbers = [f"{value:,.0f}" if value >= 100 else f"{value:.2f}" for value in (best(found), median(found))]
         by_round = median(mine / theirs for mine, theirs in zip(found, usual, strict=True))
-        cells = [*numbers, f"{best(found) / best(usual):.3f}", f"{by_round:.3f}"]
-        print(f"  {name:34}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
+        numbers = [f"{value:>12,.0f}" if value >= 100 else f"{value:>12.2f}" for value in (best(found), median(found))]
+        print(f"  {name:34}{''.join(numbers)}{best(found) / best(usual):>12.3f}{by_round:>12.3f}", flush=True)
 
 
 def training(quick: bool) -> None:
@@ -109,7 +107,7 @@ def _train_bare(corpus: Corpus, steps: int, *, at_once: int) -> float:
         losses = []
         for rows, targets in zip(torch.split(eye[ids[:-1]], at_once), torch.split(ids[1:], at_once), strict=True):
             hidden, state = lstm(rows, state)
-            losses.append(functional.cross_entropy(head(hidden).flatten(0, 1), targets.flatten(), reduction="sum"))
+            losses.append(nn.functional.cross_entropy(head(hidden).flatten(0, 1), targets.flatten(), reduction="sum"))
         return sum(losses[1:], losses[0]) / ids[1:].numel(), state
 
     ids, state = _time_major(corpus.train, LANES), None
@@ -179,18 +177,17 @@ def reading(quick: bool) -> None:
     with TemporaryDirectory() as folder:
         text = str(_made_text(folder, megabytes * 1_000_000))
         speeds, peaks = zip(*(read(text) for _ in range(runs)), strict=True)
-    memory = f"{(median(peaks) - read()[1]) / (megabytes * 1e6):.2f} bytes a byte at most"
-    print(f"\nreading {megabytes} MB, V = 65 (MB a second; rounds: {runs}; memory {memory})")
-    print(f"  best {max(speeds):,.0f}, median {median(speeds):,.0f}", flush=True)
+    memory = (median(peaks) - read()[1]) / (megabytes * 1e6)
+    print(f"\nreading {megabytes} MB, V = 65 (rounds: {runs}; peak memory {memory:.2f} bytes a byte)")
+    print(f"  MB a second: best {max(speeds):,.0f}, median {median(speeds):,.0f}", flush=True)
 
 
 def vocabulary(quick: bool) -> None:
     """Measure how a training step grows with the vocabulary, where a window holds some 400 symbols."""
     contestants: dict[str, Callable[[], float]] = {}
-    random = np.random.default_rng(1)
     for size in (65, 2000, 11172):
-        there = random.choice(size, min(size, 400), replace=False)
-        ids = torch.from_numpy(there[random.integers(len(there), size=(32, 65))])
+        there = min(size, 400)
+        ids = torch.randint(there, (32, 65)) * (size // there)
         for name, dense in (("dense one-hot product", True), ("charlm", False)):
             network = RecurrentNetwork(SMALL, size)
             optimizer = torch.optim.AdamW(network.parameters(), fused=True)
@@ -204,7 +201,7 @@ def _step_time(network: RecurrentNetwork, optimizer: torch.optim.Optimizer, ids:
         logits = network.head(network.rnn(one_hot(ids[:, :-1], network.vocabulary_size, torch.float32))[0])
     else:
         logits, _ = network(ids[:, :-1])
-    _descend(functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()), network, optimizer)
+    _descend(nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()), network, optimizer)
     return 1000 * (time.perf_counter() - started)
 
 

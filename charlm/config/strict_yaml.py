@@ -42,8 +42,8 @@ class _Loader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             self.get_event()  # type: ignore[no-untyped-call]
             self._problems.append((line, "aliases (*name) are not used in a config; write the value out"))
-            start: yaml.Mark = event.start_mark
-            return yaml.ScalarNode(_REFUSED_TAG, "", start, start)
+            mark: Any = event.start_mark
+            return yaml.ScalarNode(_REFUSED_TAG, "", mark, mark)
         node = super().compose_node(parent, index)
         tag = getattr(event, "tag", None)
         if node is not None and tag not in (None, "!"):
