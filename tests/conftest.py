@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from typer.testing import CliRunner, Result
 
 from charlm.checkpoint import Checkpoint
@@ -15,6 +16,8 @@ from charlm.training.runs import RunDirectory
 from charlm.training.trainer import Trainer
 
 torch.set_num_threads(1)  # tiny tensors lose time to a second thread
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 TEXT = 'The fox said "come in" (twice).\nNobody laughed; 3 boats\tlay still.\n' * 12
 """A small text with quotes, parentheses, a digit, a tab and line ends."""

@@ -4,11 +4,15 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "charlm")
 PLAIN = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
 ENVIRONMENT = PLAIN | {"OMP_NUM_THREADS": "1", "TERM": "xterm-256color"}
+
+SIZE = (30, 100)
+"""Rows and columns of the pseudo-terminal."""
 
 
 def run_in_shell(folder: Path, *arguments: str, redirect: str) -> "subprocess.CompletedProcess[str]":
@@ -31,6 +35,7 @@ def run_in_shell(folder: Path, *arguments: str, redirect: str) -> "subprocess.Co
 def run_on_terminal(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
     """Run ``charlm`` in ``folder`` on a pseudo-terminal; return its exit code and all that it showed."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, SIZE)
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=folder,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charlm.config.settings import DataConfig
@@ -44,6 +44,7 @@ def _piece_of_five_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 # Ids
 
 
+@settings(max_examples=40)
 @given(texts, st.integers(1, 9))
 @example("a\r\nb\u0301\n", 1)
 def test_the_ids_say_what_the_file_says(folder: Path, text: str, size: int) -> None:
@@ -56,6 +57,7 @@ def test_the_ids_say_what_the_file_says(folder: Path, text: str, size: int) -> N
     assert corpus.vocabulary.decode(corpus.ids) == text
 
 
+@settings(max_examples=40)
 @given(texts, forms, st.integers(1, 3))
 def test_normalization_and_rare_characters_count_over_the_whole_text(
     folder: Path, text: str, form: Form, minimum: int
@@ -69,6 +71,7 @@ def test_normalization_and_rare_characters_count_over_the_whole_text(
     assert read_vocabulary(data(path, normalization=form, minimum_count=minimum)) == vocabulary
 
 
+@settings(max_examples=40)
 @given(st.lists(texts, min_size=1, max_size=4))
 def test_several_files_are_joined_in_the_order_they_are_named(folder: Path, parts: list[str]) -> None:
     parts = ["ab" * 10, *(part.replace("\0", "").lstrip("\ufeff") for part in parts)]
@@ -120,6 +123,7 @@ def test_a_bad_byte_is_named_by_the_file_that_holds_it(tmp_path: Path) -> None:
 # Digest
 
 
+@settings(max_examples=40)
 @given(st.lists(texts, min_size=1, max_size=3))
 def test_the_digest_is_that_of_the_joined_bytes(folder: Path, parts: list[str]) -> None:
     contents = [("\ufeff" + part.replace("\0", "") + "\r\n" + "ab" * 10).encode() for part in parts]

@@ -102,7 +102,7 @@ def test_a_folder_is_refused_with_a_glob_to_use_instead(tmp_path: Path) -> None:
 
 def test_a_pipe_is_refused_because_a_text_is_read_twice(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(TextError):
+    with pytest.raises(TextError, match=r"pipe: this is no plain file"):
         find_files([str(tmp_path / "pipe")])
 
 
@@ -147,14 +147,14 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
 # Text
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030"])
 @given(texts, cuts)
 def test_any_text_is_read_from_any_pieces_of_its_bytes(encoding: str, text: str, cuts: list[int]) -> None:
     text = text.replace("\0", "").lstrip(BOM)
     assert read(text.encode(encoding), cuts, encoding=encoding) == text
 
 
-@pytest.mark.parametrize("encoding", ["cp949", "euc-kr", "shift_jis", "cp1252", "latin-1", "iso2022_kr"])
+@pytest.mark.parametrize("encoding", ["cp949", "shift_jis", "cp1252", "iso2022_kr"])
 @given(st.text("한글가나Aé漢\r\n"), cuts)
 def test_older_encodings_are_read_from_any_pieces(encoding: str, text: str, cuts: list[int]) -> None:
     data = text.encode(encoding, "ignore")
@@ -179,6 +179,7 @@ def test_a_byte_order_mark_is_dropped_at_the_start_and_nowhere_else(encoding: st
 
 def test_a_file_that_is_only_a_byte_order_mark_is_empty() -> None:
     assert read(b"\xef\xbb\xbf", [1, 2]) == ""
+    assert read(b"\xef\xbb\xbf" * 2) == BOM  # only the first one is a mark
 
 
 def test_the_mark_of_a_later_file_is_dropped_too(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_a_bad_byte_is_named_by_file_and_offset_wherever_pieces_end(
     assert "data.unit: byte" in str(caught.value)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "cp949", "shift_jis", "gb18030", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949", "gb18030", "utf-16-le", "cp1252"])
 @given(st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"")), cuts)
 @example(b"ab\xed\x95", [3])  # cut short by the end of the file
 @example(b"\xe1\x80\xff", [1, 2])

@@ -74,4 +74,10 @@ def main() -> None:
         say("charlm: standard output is closed, so there is nowhere to write. Open it or send it to a file.")
         sys.exit(StorageError.exit_code)
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr] # a TextIOWrapper here
-    app()
+    try:
+        app()
+    except SystemExit as ending:
+        if isinstance(ending.__context__, BrokenPipeError):  # help and version, too, may meet a reader that has enough
+            abandon_output()
+            sys.exit(0)
+        raise

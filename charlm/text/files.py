@@ -6,6 +6,7 @@ reported by file and offset.
 
 import codecs
 import glob
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -28,13 +29,15 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    if Path(pattern).is_dir():
+    if os.path.isdir(pattern):
         raise TextError(f"{pattern}: this is a folder; name a file, or a glob such as '{pattern.rstrip('/')}/*.txt'.")
-    if Path(pattern).exists():
+    if os.path.isfile(pattern):
         return [Path(pattern)]
-    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if Path(name).is_file()]
+    if os.path.exists(pattern):
+        raise TextError(f"{pattern}: this is no plain file, and a text is read twice. Save it as a file first.")
+    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(name)]
     if not found:
-        here = f" (looked in {Path.cwd()})" if not Path(pattern).is_absolute() else ""
+        here = "" if os.path.isabs(pattern) else f" (looked in {Path.cwd()})"
         raise TextError(f"{pattern}: no such file{here}. A relative path starts where charlm is called.")
     return found
 
@@ -62,18 +65,17 @@ def text_pieces(pieces: Iterable[bytes], source: str, data: DataConfig) -> Itera
 
 def _decoded(pieces: Iterable[bytes], source: str, encoding: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)()
-    offset, at_start = 0, True
+    read, at_start = 0, True
     for piece, final in _with_end(pieces):
-        pending = len(decoder.getstate()[0])
+        read += len(piece)
         try:
             text = decoder.decode(piece, final)
-        except UnicodeDecodeError as error:
-            raise _not_text(source, encoding, error, offset - pending) from error
+        except UnicodeError as error:
+            raise _not_text(source, encoding, error, read) from error
         _refuse_nul(text, source)
         if text:
             yield text.removeprefix(_BYTE_ORDER_MARK) if at_start else text
             at_start = False
-        offset += len(piece)
 
 
 def _with_end(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
@@ -83,10 +85,14 @@ def _with_end(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
     yield b"", True
 
 
-def _not_text(source: str, encoding: str, error: UnicodeDecodeError, base: int) -> TextError:
+def _not_text(source: str, encoding: str, error: UnicodeError, read: int) -> TextError:
+    """Return the error for bytes that do not decode, ``read`` of which were given to the decoder so far."""
+    where = f"this is not {encoding} ({error})"
+    if isinstance(error, UnicodeDecodeError):
+        offset = read - len(error.object) + error.start  # what the decoder still held ends where reading stopped
+        where = f"byte 0x{error.object[error.start]:02x} at offset {offset:,} is not {encoding} ({error.reason})"
     return TextError(
-        f"{source}: byte 0x{error.object[error.start]:02x} at offset {base + error.start:,} is not {encoding} "
-        f"({error.reason}). Set data.encoding to the file's own (perhaps cp1252, cp949 or utf-16), or "
+        f"{source}: {where}. Set data.encoding to the file's own (perhaps cp1252, cp949 or utf-16), or "
         "data.unit: byte to read bytes as they are."
     )
 

@@ -12,6 +12,7 @@ from typing import Literal
 Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 _VOWEL_AND_FINAL_JAMO = range(0x1160, 0x1200)
+_KIRAT_RAI_VOWEL_SIGN_E = "\U00016d67"  # a letter by its category, but it joins (Unicode 16)
 
 
 def normalized(pieces: Iterable[str], form: Form | None) -> Iterator[str]:
@@ -40,4 +41,5 @@ def starts_afresh(character: str) -> bool:
         unicodedata.combining(first) == 0
         and not unicodedata.category(first).startswith("M")
         and ord(first) not in _VOWEL_AND_FINAL_JAMO
+        and first != _KIRAT_RAI_VOWEL_SIGN_E
     )

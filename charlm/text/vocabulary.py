@@ -160,7 +160,9 @@ class Vocabulary:
 
     def one_hot(self, ids: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
         """Return the one-hot rows (N, V) of ids (N,): all zeros but for a one in the id's column."""
-        return np.eye(len(self), dtype=np.uint8)[np.asarray(ids, dtype=np.intp)]
+        rows = np.zeros((len(ids), len(self)), np.uint8)
+        rows[np.arange(len(ids)), np.asarray(ids, dtype=np.intp)] = 1
+        return rows
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` reads back."""
