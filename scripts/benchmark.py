@@ -76,7 +76,7 @@ def training(quick: bool) -> None:
             "charlm train": partial(_train_charlm, folder, steps),
             "nn.LSTM, a character at a time": partial(_train_bare, corpus, steps, at_once=1),
         }
-        race("training, LSTM 2×128, B = T = 50, V = 65", "characters a second", 1 if quick else 9, contestants)
+        race("training, LSTM 2×128, B = T = 50, V = 65", "characters a second", 1 if quick else 5, contestants)
 
 
 def _trainer(folder: str, steps: int) -> Trainer:

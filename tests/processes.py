@@ -8,21 +8,27 @@ import termios
 from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "charlm")
-PLAIN = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
-ENVIRONMENT = PLAIN | {"OMP_NUM_THREADS": "1", "TERM": "xterm-256color"}
+UNWANTED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "COLORTERM", "PYTHONUNBUFFERED")
+"""What would change the output, where the tests themselves run with it."""
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNWANTED} | {
+    "OMP_NUM_THREADS": "1",
+    "TERM": "xterm-256color",
+}
 
 SIZE = (30, 100)
 """Rows and columns of the pseudo-terminal."""
 
 
-def run_in_shell(folder: Path, *arguments: str, redirect: str) -> "subprocess.CompletedProcess[str]":
+def run_in_shell(
+    folder: Path, *arguments: str, redirect: str, unbuffered: bool = False
+) -> "subprocess.CompletedProcess[str]":
     """Run ``charlm`` in ``folder`` with a shell's redirection, such as ``>&-``, and wait for its end."""
     python, *rest = COMMAND
     script = f'exec "$0" "$@" {redirect}'
     return subprocess.run(
         ["/bin/sh", "-c", script, python, *rest, *arguments],
         cwd=folder,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | {"PYTHONUNBUFFERED": "1" if unbuffered else ""},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -43,6 +49,7 @@ def run_on_terminal(folder: Path, *arguments: str, environment: dict[str, str] |
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
+        start_new_session=True,  # what befalls this terminal is no business of ours
     )
     os.close(theirs)
     shown = b""

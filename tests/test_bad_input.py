@@ -126,6 +126,8 @@ class Mistake:
     begins: str = "charlm: "
     redirect: str = ""
     """A shell's redirection; with one, the command runs as a process of its own."""
+    unbuffered: bool = False
+    """Whether that process writes every piece at once, as Python does in many containers."""
 
 
 TRAIN = "train --config tiny.yaml"
@@ -413,6 +415,14 @@ PLACES = [
     Mistake("a full disk behind standard output", "sample --seed 1", 74, ("No space left",), redirect=">/dev/full"),
     Mistake("a full disk behind a table", "evaluate", 74, ("No space left",), redirect=">/dev/full"),
     Mistake(
+        "a full disk behind an unbuffered table",
+        "evaluate",
+        74,
+        ("No space left",),
+        redirect=">/dev/full",
+        unbuffered=True,
+    ),
+    Mistake(
         "a full disk behind an archive", "inspect-hidden --format npz", 74, ("No space left",), redirect=">/dev/full"
     ),
     Mistake("a full disk behind help", "--help", 74, ("No space left",), redirect=">/dev/full"),
@@ -439,7 +449,7 @@ def test_a_mistake_gets_one_clear_message_and_changes_nothing(mistake: Mistake, 
     before = everything_in(folder)
     arguments = shlex.split(mistake.arguments)
     if mistake.redirect:
-        process = run_in_shell(folder, *arguments, redirect=mistake.redirect)
+        process = run_in_shell(folder, *arguments, redirect=mistake.redirect, unbuffered=mistake.unbuffered)
         code, stdout, stderr = process.returncode, process.stdout, process.stderr
     else:
         result = charlm(*arguments)

@@ -30,6 +30,7 @@ def test_a_shipped_config_opens_with_what_it_shows(path) -> None:
 
     assert head.startswith("# ")
     assert "# Shows " in head
+    assert "# Took " in head
 
 
 def test_the_configs_to_compare_differ_in_their_cell_alone() -> None:
