@@ -239,16 +239,6 @@ def test_markup_in_a_text_is_text(charlm: Run, tmp_path: Path) -> None:
     assert f" {literal}\n" in shown
 
 
-def test_an_npz_names_every_byte_of_a_byte_model(charlm: Run, tmp_path: Path) -> None:
-    (tmp_path / "text.bin").write_bytes(bytes(range(256)) * 4)
-    data: dict[str, object] = {"unit": "byte"}
-    run = str(train(make_config(tmp_path / "text.bin", tmp_path / "runs", data=data))[0])
-    (tmp_path / "own.bin").write_bytes(b"\0a\0\xff")
-    arrays = archive(charlm, "-c", run, "--file", "own.bin")
-    assert arrays["ids"].tolist() == [0, 0x61, 0, 0xFF]
-    assert arrays["characters"].tolist() == ["\0", "a", "\0", "\xff"]
-
-
 def test_a_stranger_is_told_and_read_as_unknown_where_the_model_knows_how(charlm: Run, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT + "\u20ac", encoding="utf-8")
     config = make_config(tmp_path / "text.txt", tmp_path / "runs", data={"minimum_count": 2})
@@ -261,4 +251,4 @@ def test_a_stranger_is_told_and_read_as_unknown_where_the_model_knows_how(charlm
 
 def test_help_says_which_signals_are_traced_by_default(charlm: Run) -> None:
     words = " ".join(charlm("inspect-hidden", "--help").stdout.replace("│", " ").split())
-    assert "[default: hidden; npz: all]" in words
+    assert "Left out: hidden, and all of them for npz." in words

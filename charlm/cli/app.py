@@ -81,3 +81,7 @@ def main() -> None:
             abandon_output()
             sys.exit(0)
         raise
+    except OSError as error:  # commands have told theirs; what is left is help or version on a full disk
+        abandon_output()
+        say(f"charlm: standard output: cannot write there ({error.strerror}). Send the output elsewhere.")
+        sys.exit(StorageError.exit_code)

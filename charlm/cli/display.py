@@ -40,7 +40,7 @@ def write_bytes(content: bytes) -> None:
 def show(renderable: "RenderableType") -> None:
     """Put a rich table or text on standard output; raises as `write` does."""
     console = output_console()
-    with console.capture() as drawn:  # rich would end the process itself when the reader has gone
+    with _output_errors(), console.capture() as drawn:  # rich would end the process itself when the reader has gone
         console.print(renderable)
     write(drawn.get())
 

@@ -63,7 +63,7 @@ def inspect_hidden(
         typer.Option(
             metavar="NAME",
             help="hidden, or cell, input, forget, output, candidate (lstm), reset, update, candidate (gru); "
-            "repeatable.  [default: hidden; npz: all]",
+            "repeatable. Left out: hidden, and all of them for npz.",
             show_default=False,
         ),
     ] = None,
@@ -98,9 +98,10 @@ def _read(checkpoint: "Checkpoint", text: str | None, file: str | None) -> "Ids"
         return read_file(file, checkpoint)
     if text is None:
         return read_split(checkpoint, "validation")
+    ids = checkpoint.vocabulary.encode(unescape(text))
     if note := strangers_note(checkpoint.vocabulary, unescape(text)):
         say(f"charlm: {note}")
-    return checkpoint.vocabulary.encode(unescape(text))
+    return ids
 
 
 def _find(trace: "Trace", signal: str, place: str) -> "Unit":

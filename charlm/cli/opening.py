@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.errors import ConfigError, TextError
+from charlm.errors import ConfigError, TextError, UnknownCharactersError
 
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
@@ -89,16 +89,16 @@ def read_split(checkpoint: "Checkpoint", split: str) -> "Ids":
     from charlm.text.corpus import Corpus
 
     data = checkpoint.config.data
-    instead = "Give a text of your own with --file or bring the corpus back."
+    unreadable, instead = f"the {split} text of this model cannot be read:", "Use --file, or bring the corpus back."
+    changed = f"{unreadable} {', '.join(data.path)} has changed since training. {instead}"
     try:
         corpus = Corpus.read(data, checkpoint.vocabulary)
+    except UnknownCharactersError as error:
+        raise TextError(changed) from error
     except TextError as error:
-        raise TextError(f"the {split} text of this model cannot be read: {error} {instead}") from error
+        raise TextError(f"{unreadable} {error} {instead}") from error
     if corpus.sha256 != checkpoint.corpus.sha256:
-        raise TextError(
-            f"the {split} text of this model cannot be read: {', '.join(data.path)} has changed since training "
-            f"(SHA-256 {corpus.sha256[:12]}…, then {checkpoint.corpus.sha256[:12]}…). {instead}"
-        )
+        raise TextError(changed)
     ids = corpus.validation if split == "validation" else corpus.test
     if len(ids) < 2:
         raise TextError("this model kept no test text: its config has data.test_fraction 0. Use --split validation.")

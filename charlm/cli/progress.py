@@ -35,7 +35,7 @@ class Bar:
             file=sys.stderr,
             unit="step",
             dynamic_ncols=True,
-            bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}  {postfix}  {elapsed}<{remaining}",
+            bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}  {elapsed}<{remaining}",
         )
 
     def update(self, report: Report) -> None:

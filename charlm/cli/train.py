@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -116,7 +117,7 @@ def _results(trainer: "Trainer", run: "RunDirectory") -> list[tuple[str, object]
         ("best validation loss", f"{best:.4f} nats ({bits_per_character(best):.3f} bits) a character"),
         ("characters seen", f"{progress.characters:,} in {progress.seconds:,.1f} s"),
         ("checkpoint", run.best),
-        ("next", f'charlm sample --checkpoint {run.path} --prompt "{_prompt(trainer)}"'),
+        ("next", f'charlm sample --checkpoint {shlex.quote(str(run.path))} --prompt "{_prompt(trainer)}"'),
     ]
 
 

@@ -41,7 +41,9 @@ def pack(
     packed["rng.cpu"] = torch.get_rng_state()
     if device.type == "cuda":
         packed["rng.cuda"] = torch.cuda.get_rng_state(device)
-    arrays: dict[str, NDArray[Any]] = {name: value.cpu().numpy().copy() for name, value in packed.items()}
+    # NumPy has no bfloat16; every such number is a float32 too.
+    plain = {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in packed.items()}
+    arrays: dict[str, NDArray[Any]] = {name: value.cpu().numpy().copy() for name, value in plain.items()}
     return {f"model.{name}": value for name, value in network.tensors().items()} | arrays
 
 
