@@ -1,43 +1,39 @@
 """A model at rest: one verified safetensors file, enough by itself to sample, score and trace.
 
-    8 bytes       length of the header
-    header        JSON: where each tensor lies, and __metadata__.charlm, itself JSON:
-                  format, config, vocabulary, progress, corpus, versions, sha256
+    record        format, config, vocabulary, progress, corpus, versions
     tensors       model.rnn.weight_ih_l0, …, model.head.bias          always
                   optimizer.*, state.*, rng.*                         in a full checkpoint
 
-The digest covers every byte of the file with its own 64 places zeroed, and is checked at every load on
-the very bytes that are then parsed: neither torch nor safetensors notices a flipped bit. There is no
-pickle anywhere. Strip ``model.rnn.`` and torch's ``load_state_dict`` takes the weights.
+`charlm.sealed_file` says how both lie in the file and how it is verified. There is no pickle anywhere. Strip
+``model.rnn.`` and torch's ``load_state_dict`` takes the weights.
 """
 
-import hashlib
-import json
+import io
+import re
+import reprlib
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
-import safetensors
-import safetensors.numpy
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from charlm import __version__
 from charlm.config.settings import Config
-from charlm.errors import CheckpointError
-from charlm.models.recurrent import RecurrentModel
+from charlm.errors import CheckpointError, DamagedCheckpointError
+from charlm.models.cells import cell_of
+from charlm.models.recurrent import RecurrentModel, tensor_shapes
+from charlm.sealed_file import Layout, SealedFile, Tensors, sealed
 from charlm.text.vocabulary import Vocabulary
 from charlm.whole_file import write_whole_file
 
 FORMAT = 1
-"""Version of the layout above; a reader refuses what is newer."""
+"""Version of the record and the tensors; a reader refuses what is newer."""
 
-_KEY = "charlm"
-_BLANK = "0" * 64
-
-Tensors = dict[str, NDArray[Any]]
+_LONGEST_RANDOM_STATE = 1 << 16
+"""Bytes; torch's own has five thousand."""
 
 
 class Progress(BaseModel):
@@ -55,9 +51,18 @@ class Progress(BaseModel):
     validation_loss: float | None = None
     """Nats per character at the last evaluation."""
     best_validation_loss: float | None = None
+    best_step: int | None = None
+    """The step at which the lowest validation loss was found."""
     evaluations_without_better: int = 0
+    nats_since_evaluation: float = 0.0
+    characters_since_evaluation: int = 0
     rate_factor: float = 1.0
-    """What the plateau schedule has multiplied the learning rate by."""
+    """What the plateau schedule and rollbacks have multiplied the learning rate by."""
+    rollbacks: int = 0
+    """How often training ran away and was taken back."""
+    lanes_began_at_step: int = 0
+    """Where these lanes were first read from the beginning of the text: 0 unless a resumed run changed their shape."""
+    lanes_began_at_epoch: float = 0.0
 
 
 class CorpusIdentity(BaseModel):
@@ -95,6 +100,11 @@ class Checkpoint:
         kept = {key: value for key, value in self.tensors.items() if key.startswith("model.")}
         return replace(self, tensors=kept)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether training can go on from here."""
+        return "rng.cpu" in self.tensors
+
     def save(self, path: Path) -> None:
         """Write the file whole or not at all; raises StorageError when the disk refuses."""
         write_whole_file(path, self.to_bytes())
@@ -108,72 +118,106 @@ class Checkpoint:
             "progress": self.progress.model_dump(mode="json"),
             "corpus": self.corpus.model_dump(mode="json"),
             "versions": self.versions,
-            "sha256": _BLANK,
         }
-        tensors = {name: np.ascontiguousarray(value) for name, value in sorted(self.tensors.items())}
-        content = safetensors.numpy.save(tensors, {_KEY: json.dumps(record, ensure_ascii=False)})
-        return content.replace(_BLANK.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
+        return sealed(record, self.tensors)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read and verify a file that `save` wrote.
 
-        Raises CheckpointError when it is missing, damaged, not charlm's, or of a newer format.
+        Raises CheckpointError when it is missing, not charlm's, of a newer format or poisoned with numbers that
+        are not finite; and DamagedCheckpointError when its bytes, or its name and its content, do not agree.
         """
         try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot read this checkpoint ({error.strerror}).") from error
-        try:
-            return cls.from_bytes(content)
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+                raise CheckpointError("this is no plain file, so it is no checkpoint.")
+            with path.open("rb") as file:
+                checkpoint = cls._read(file, status.st_size)
         except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error}") from error
+            raise type(error)(f"{path}: {error}") from error
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            reason = getattr(error, "strerror", None) or error
+            raise CheckpointError(f"{path}: cannot read this checkpoint ({reason}).") from error
+        step = step_of(path)
+        if step not in (None, checkpoint.progress.step):
+            raise DamagedCheckpointError(
+                f"{path}: by its name this checkpoint is of step {step:,}, by its content of step "
+                f"{checkpoint.progress.step:,}. Somebody exchanged files; use another one of the run."
+            )
+        return checkpoint
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Verify and parse a file's bytes; raises CheckpointError when they are not whole or not charlm's."""
-        record = _record(content)
-        if record.get("format") != FORMAT:
+        """Verify and parse a file's bytes; raises as `load` does."""
+        return cls._read(io.BytesIO(content), len(content))
+
+    @classmethod
+    def _read(cls, stream: BinaryIO, size: int) -> Self:
+        file = SealedFile(stream, size)
+        if file.record.get("format") != FORMAT:
             raise CheckpointError(
-                f"this checkpoint has format {record.get('format')!r}, and charlm {__version__} reads format {FORMAT}. "
-                "Use the charlm that wrote it, or a newer one."
+                f"this checkpoint has format {reprlib.repr(file.record.get('format'))}, and charlm {__version__} reads "
+                f"format {FORMAT}. Use the charlm that wrote it, or a newer one."
             )
-        _verify(content, str(record.get("sha256")))
         try:
-            return cls(
-                config=Config.model_validate(record["config"]),
-                vocabulary=Vocabulary.from_json(record["vocabulary"]),
-                progress=Progress.model_validate(record["progress"]),
-                corpus=CorpusIdentity.model_validate(record["corpus"]),
-                tensors=safetensors.numpy.load(content),
-                versions=dict(record["versions"]),
+            config = Config.model_validate(file.record["config"])
+            vocabulary = Vocabulary.from_json(file.record["vocabulary"])
+            progress = Progress.model_validate(file.record["progress"])
+            corpus = CorpusIdentity.model_validate(file.record["corpus"])
+            versions = {str(name): str(value) for name, value in file.record["versions"].items()}
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
+            raise DamagedCheckpointError(
+                "this checkpoint is damaged, or a charlm wrote it that this one does not understand: its record cannot "
+                f"be read ({reprlib.repr(str(error).splitlines()[0])})."
+            ) from error
+        _check_layout(file.layout, _expected_layout(config, len(vocabulary), progress, file.layout))
+        tensors = file.tensors()
+        if name := not_finite(tensors):
+            raise CheckpointError(f"the tensor {name} holds numbers that are not finite. Use another checkpoint.")
+        return cls(config, vocabulary, progress, corpus, tensors, versions)
+
+
+def step_name(step: int) -> str:
+    """Return the file name of the full checkpoint of a step."""
+    return f"step-{step:08d}.safetensors"
+
+
+def step_of(path: Path) -> int | None:
+    """Return the step that a full checkpoint's file name speaks of; None for other names."""
+    name = re.fullmatch(r"step-([0-9]{8,18})\.safetensors", path.name)
+    return int(name[1]) if name else None
+
+
+def not_finite(tensors: Mapping[str, Any]) -> str | None:
+    """Return the name of a tensor that holds infinities or is no number; None when all is well."""
+    floats = (name for name, value in tensors.items() if value.dtype.kind == "f")
+    return next((name for name in floats if not np.isfinite(tensors[name]).all()), None)
+
+
+def _check_layout(found: Layout, expected: Layout) -> None:
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise DamagedCheckpointError(
+                f"this checkpoint is damaged or not whole: the tensor {reprlib.repr(name)} is "
+                f"{reprlib.repr(found.get(name, 'missing'))} where its config says {expected.get(name, 'none')}."
             )
-        except (KeyError, TypeError, ValidationError, safetensors.SafetensorError) as error:
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(f"its digest is right, but charlm cannot read what it holds ({reason}).") from error
 
 
-def _record(content: bytes) -> Mapping[str, Any]:
-    """Return charlm's own JSON out of the header."""
-    length = int.from_bytes(content[:8], "little")
-    try:
-        if len(content) < 8 or length > len(content) - 8:
-            raise CheckpointError("this checkpoint is cut short or no safetensors file at all.")
-        record = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_KEY])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            "this is not a checkpoint that charlm wrote, or its header is damaged. Make one with `charlm train`."
-        ) from error
-    if not isinstance(record, dict):
-        raise CheckpointError("this is not a checkpoint that charlm wrote.")
-    return record
-
-
-def _verify(content: bytes, digest: str) -> None:
-    place = content.find(digest.encode())
-    blanked = content[:place] + _BLANK.encode() + content[place + len(_BLANK) :]
-    if len(digest) != len(_BLANK) or place < 0 or hashlib.sha256(blanked).hexdigest() != digest:
-        raise CheckpointError(
-            "this checkpoint is damaged: its bytes do not match its SHA-256. "
-            "Use another one of the run (step-*.safetensors) or a copy."
-        )
+def _expected_layout(config: Config, vocabulary_size: int, progress: Progress, found: Layout) -> Layout:
+    """Return the tensors that must be there: the model's, and in a full checkpoint all that training carries."""
+    depth = min(config.model.num_layers, len(found))  # a stranger may claim a billion layers
+    weights = tensor_shapes(config.model.model_copy(update={"num_layers": depth}), vocabulary_size)
+    expected: Layout = {f"model.{name}": ("F32", shape) for name, shape in weights.items()}
+    for name in {"rng.cpu", "rng.cuda"} & found.keys():
+        size = sum(found[name][1][:1])  # torch knows its own
+        expected[name] = ("U8", (min(size, _LONGEST_RANDOM_STATE),))
+    if "rng.cpu" in found and progress.step > 0:
+        for name, shape in weights.items():
+            expected |= {f"optimizer.{name}.{moment}": ("F32", shape) for moment in ("exp_avg", "exp_avg_sq")}
+            expected[f"optimizer.{name}.step"] = ("F32", ())
+    if "state.0" in found:  # there is none where the text begins
+        shape = (config.model.num_layers, config.training.batch_size, config.model.hidden_size)
+        memory = cell_of(config.model.kind, config.model.nonlinearity).memory
+        expected |= {f"state.{index}": ("F32", shape) for index in range(len(memory))}
+    return expected

@@ -5,7 +5,8 @@
     ├── TextError                    2   a text that cannot be read or used
     │   └── UnknownCharactersError   2   characters outside the vocabulary
     ├── DivergenceError              3   training ran away
-    ├── CheckpointError              4   a checkpoint missing, damaged or incompatible
+    ├── CheckpointError              4   a checkpoint missing or incompatible
+    │   └── DamagedCheckpointError   4   a checkpoint whose bytes are not what was written
     └── StorageError                74   the disk (or the pipe) refused
 
 Every message is a sentence that names the thing, the place and the way out. Whatever is not in
@@ -44,9 +45,13 @@ class DivergenceError(CharlmError):
 
 
 class CheckpointError(CharlmError):
-    """A checkpoint is missing, damaged, or made by something else."""
+    """A checkpoint is missing, made by something else, or does not fit what is asked of it."""
 
     exit_code = 4
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint's bytes are not what was written; an older one of the run may be whole."""
 
 
 class StorageError(CharlmError):

@@ -7,10 +7,14 @@ power cut too (Pillai et al., "All File Systems Are Not Created Equal", OSDI 201
 
 import contextlib
 import os
+import platform
+import re
 import secrets
 from pathlib import Path
 
 from charlm.errors import StorageError
+
+_TEMPORARY = re.compile(r"\.charlm-(?P<host>.*)-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
 
 
 def write_whole_file(path: Path, content: bytes) -> None:
@@ -20,7 +24,7 @@ def write_whole_file(path: Path, content: bytes) -> None:
     whole and no temporary file left, when the disk refuses.
     """
     # In the same folder, so that it is a rename and never a copy; random, because process numbers come again.
-    temporary = path.with_name(f".charlm-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".charlm-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         _write_through(temporary, content)
         temporary.replace(path)
@@ -34,6 +38,28 @@ def write_whole_file(path: Path, content: bytes) -> None:
                 "Free some space or choose another place."
             ) from error
         raise
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete the temporary files that processes of this machine left in ``folder`` when they were killed."""
+    with contextlib.suppress(OSError):  # what cannot be cleaned can stay
+        for path in folder.iterdir():
+            name = _TEMPORARY.fullmatch(path.name)
+            if name and name["host"] == platform.node() and not _is_writing(int(name["process"])):
+                path.unlink()
+
+
+def _is_writing(process: int) -> bool:
+    """Return whether a process may be in the midst of a file; this one, being here, is not."""
+    if process == os.getpid():  # in a container the killed process had the same number
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # someone else's
+        return True
+    return True
 
 
 def _write_through(path: Path, content: bytes) -> None:

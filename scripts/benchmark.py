@@ -30,8 +30,9 @@ import typer
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from charlm.cli import train as train_command
+from charlm.cli.drive import drive
 from charlm.cli.progress import Bar
+from charlm.cli.signals import Requests
 from charlm.config.settings import Config, ModelConfig
 from charlm.models.network import RecurrentNetwork, one_hot
 from charlm.models.recurrent import RecurrentModel
@@ -92,7 +93,7 @@ def _train_charlm(folder: str, steps: int) -> float:
         trainer.train_step(trainer.streams.at(step), 0.002)
     with redirect_stderr(StringIO()):  # the bar of a terminal, drawn where nobody looks
         started = time.perf_counter()
-        train_command._train(trainer, RunDirectory.create(trainer.config), Bar(steps))
+        drive(trainer, RunDirectory.create(trainer.config), Bar(0, steps), Requests())
         return steps * STEPS * LANES / (time.perf_counter() - started)
 
 

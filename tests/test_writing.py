@@ -58,6 +58,7 @@ PACE = st.fixed_dictionaries(
         "warmup_fraction": below(1.0) | st.sampled_from([0, 1]),
         "weight_decay": below(1e300) | st.just(0),
         "gradient_clip": st.none() | below(1e300),
+        "on_divergence": st.sampled_from(["stop", "rollback"]),
         "patience": st.none() | COUNTS,
         "evaluate_every": st.none() | COUNTS,
         "evaluation_lanes": COUNTS,

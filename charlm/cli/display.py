@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from charlm.errors import StorageError
@@ -52,9 +52,11 @@ def flush() -> None:
 
 
 def say(message: str) -> None:
-    """Tell the user something, on standard error."""
+    """Tell the user something, on standard error; where nobody can be told, go on."""
     if sys.stderr is not None:
-        sys.stderr.write(f"{message}\n")
+        with suppress(OSError):
+            sys.stderr.write(f"{message}\n")
+            sys.stderr.flush()
 
 
 def output_console() -> "Console":

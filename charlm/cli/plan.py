@@ -6,13 +6,15 @@ import time
 
 import torch
 
+from charlm.training.runs import checkpoint_sizes
 from charlm.training.trainer import Trainer
 
 
 def plan(trainer: Trainer) -> list[tuple[str, object]]:
     """Return the plan as names and values. Takes two steps to time one: the trainer is spent."""
     corpus, streams, model = trainer.corpus, trainer.streams, trainer.config.model
-    weights = sum(weight.numel() for weight in trainer.network.parameters())
+    weights = trainer.weights
+    best, full = checkpoint_sizes(weights)
     seconds = _time_one_step(trainer)
     per_step = streams.characters / len(streams)
     total = seconds * trainer.total_steps
@@ -26,7 +28,7 @@ def plan(trainer: Trainer) -> list[tuple[str, object]]:
             f"{len(streams):,} of {streams.lanes} lanes × {trainer.config.training.sequence_length} steps",
         ),
         ("steps", f"{trainer.total_steps:,}, evaluated every {trainer.evaluate_every:,}"),
-        ("checkpoints", f"{_megabytes(4 * weights)} best, {_megabytes(12 * weights)} full"),
+        ("checkpoints", f"{_megabytes(best)} best, {_megabytes(full)} full"),
         (
             "memory",
             f"{_megabytes(16 * weights)} weights, gradients and moments; {_peak(trainer.device)} at most so far",

@@ -7,7 +7,8 @@ from typing import Protocol
 from tqdm import tqdm
 
 from charlm.cli.display import say
-from charlm.training.report import Report, bits_per_character
+from charlm.training.divergence import MOST_ROLLBACKS
+from charlm.training.report import Report, Rollback, bits_per_character
 
 _INTERVAL = 10.0
 """Seconds between plain lines, evaluations aside."""
@@ -22,6 +23,9 @@ class Progress(Protocol):
     def show_sample(self, text: str) -> None:
         """Show what the model writes now."""
 
+    def show_rollback(self, rollback: Rollback) -> None:
+        """Show that training ran away and was taken back."""
+
     def close(self) -> None:
         """Leave the terminal in order."""
 
@@ -29,9 +33,10 @@ class Progress(Protocol):
 class Bar:
     """A tqdm bar with loss, bits a character, speed and time left; for a terminal."""
 
-    def __init__(self, total_steps: int) -> None:
+    def __init__(self, first_step: int, total_steps: int) -> None:
         self._bar = tqdm(
             total=total_steps,
+            initial=first_step,
             file=sys.stderr,
             unit="step",
             dynamic_ncols=True,
@@ -53,8 +58,13 @@ class Bar:
         """Show what the model writes now, above the bar."""
         self._bar.write(f"{indented(text)}\n", file=sys.stderr)
 
+    def show_rollback(self, rollback: Rollback) -> None:
+        """Say so above the bar, and take the bar back too."""
+        self._bar.write(warning(rollback), file=sys.stderr)
+        self._bar.n = rollback.step
+
     def close(self) -> None:
-        """Take the bar away."""
+        """Leave the bar as it stands, and go on below it."""
         self._bar.close()
 
 
@@ -76,18 +86,26 @@ class Lines:
         """Print what the model writes now."""
         say(indented(text))
 
+    def show_rollback(self, rollback: Rollback) -> None:
+        """Print a line about it."""
+        say(warning(rollback))
+
     def close(self) -> None:
         """Do nothing: every line is whole."""
 
 
 class Silence:
-    """Nothing at all."""
+    """Nothing but warnings."""
 
     def update(self, report: Report) -> None:
         """Take no notice."""
 
     def show_sample(self, text: str) -> None:
         """Show nothing."""
+
+    def show_rollback(self, rollback: Rollback) -> None:
+        """Print a line about it: this is a warning."""
+        say(warning(rollback))
 
     def close(self) -> None:
         """Do nothing."""
@@ -106,6 +124,14 @@ def line(report: Report, total_steps: int | None) -> str:
         left = report.seconds / report.step * (total_steps - report.step)
         parts.append(f"{left:,.0f} s left")
     return "  ".join(parts)
+
+
+def warning(rollback: Rollback) -> str:
+    """Return a line that nobody overlooks."""
+    return (
+        f"charlm: WARNING: {rollback.reason}\ncharlm: WARNING: back to step {rollback.step:,}, at "
+        f"{rollback.rate_factor:g} × the learning rate; this is rollback {rollback.count} of {MOST_ROLLBACKS}."
+    )
 
 
 def indented(text: str) -> str:

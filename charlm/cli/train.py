@@ -1,27 +1,23 @@
-"""``charlm train``: build the vocabulary, train, evaluate, keep checkpoints."""
+"""``charlm train``: build the vocabulary, train, evaluate, keep checkpoints; go on after an interruption."""
 
 import json
 import os
 import re
 import shlex
 import sys
-from itertools import islice
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charlm.cli.config import ConfigOption, SetOption
 from charlm.cli.display import facts, say, show
+from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from charlm.checkpoint import Checkpoint
     from charlm.cli.progress import Progress
-    from charlm.training.report import Report
     from charlm.training.runs import RunDirectory
     from charlm.training.trainer import Trainer
-
-_SAMPLE_LENGTH = 160
-"""Characters written at each evaluation, to see how far the model has come."""
 
 _SPINS = "1000"
 """Turns for which torch's OpenMP threads wait awake for each other. GNU OpenMP's own number lets a machine that is
@@ -35,69 +31,79 @@ def train(
         str | None,
         typer.Option(help="Name of the run, instead of the config's run.name.", show_default=False),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from this run's newest checkpoint; begin if there is none.")
+    ] = False,
+    allow_change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-change",
+            metavar="KEY",
+            help="With --resume: let this setting differ, though that makes it another run; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            "--init-from", metavar="PATH", help="Begin with the weights of this checkpoint or run.", show_default=False
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(help="auto, cpu, cuda, cuda:N or mps, instead of training.device.", show_default=False),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, time one step, write nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and the result.")] = False,
 ) -> None:
     """Train a model as a config file says."""
     os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read once, when torch is imported
+    from charlm.cli.beginning import begin
     from charlm.config.reading import read_config
-    from charlm.text.corpus import Corpus
-    from charlm.training.runs import RunDirectory
-    from charlm.training.trainer import Trainer
+    from charlm.training.runs import RunDirectory, check_space
 
+    if allow_change and not resume:
+        raise ConfigError("--allow-change speaks of a run that goes on; use it with --resume.")
     options = {"run.name": name, "training.device": device}
     given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None]
     resolved = read_config(config, [*(settings or []), *given])
-    trainer = Trainer(resolved, Corpus.read(resolved.data))
-    if dry_run:
-        from charlm.cli.plan import plan
+    with ExitStack() as held:
+        run = RunDirectory.reopen(resolved) if resume else None
+        if run:
+            held.enter_context(run)
+        trainer, found = begin(resolved, run, allow_change or [], init_from, _tell)
+        if dry_run:
+            from charlm.cli.plan import plan
 
-        show(facts(f"plan of {config}", plan(trainer)))
-        return
-    run = RunDirectory.create(resolved)
+            show(facts(f"plan of {config}", plan(trainer)))
+            return
+        check_space(resolved, trainer.weights)
+        if run:
+            run.rewind(found, resolved)
+        else:
+            run = held.enter_context(RunDirectory.create(resolved))
+        _train(trainer, run, quiet)
+
+
+def _train(trainer: "Trainer", run: "RunDirectory", quiet: bool) -> None:
+    from charlm.cli.drive import drive
+    from charlm.cli.signals import Requests, exit_code
+
     if not quiet:
-        say(f"charlm: {run.path} on {trainer.device.type}, {trainer.total_steps:,} steps")
-    _train(trainer, run, _watch(trainer, quiet))
+        onwards = f", from step {trainer.progress.step:,}" if trainer.progress.step else ""
+        _tell(f"{run.path} on {trainer.device.type}, {trainer.total_steps:,} steps{onwards}")
+    with Requests() as requests:
+        drive(trainer, run, _watch(trainer, quiet), requests)
+    if requests.stop is not None and not trainer.finished:
+        _tell(
+            f"{requests.stop.name}: {run.path} is saved at step {trainer.progress.step:,}. --resume goes on from there."
+        )
+        raise typer.Exit(exit_code(requests.stop))
     show(facts(f"{run.path} is trained", _results(trainer, run)))
 
 
-def _train(trainer: "Trainer", run: "RunDirectory", progress: "Progress") -> None:
-    """Drive the trainer to its end, showing every step and keeping what evaluations bring."""
-    save_every = trainer.config.run.save_every
-    try:
-        for report in trainer.run():
-            progress.update(report)
-            evaluated = report.validation_loss is not None
-            due = evaluated if save_every is None else report.step % save_every == 0
-            full = due or trainer.finished
-            if evaluated or full:
-                checkpoint = trainer.checkpoint()
-                _keep(run, checkpoint, report, full=full)
-                if evaluated:
-                    progress.show_sample(_sample(checkpoint))
-    finally:
-        progress.close()
-
-
-def _keep(run: "RunDirectory", checkpoint: "Checkpoint", report: "Report", *, full: bool) -> None:
-    """Write what this step brings, in the order that makes the full checkpoint the commit."""
-    if report.validation_loss is not None:
-        run.record(report.metrics())
-    if report.best:
-        run.save_best(checkpoint)
-    if full:
-        run.save(checkpoint)
-
-
-def _sample(checkpoint: "Checkpoint") -> str:
-    from charlm.sampling import sample
-
-    rows = sample(checkpoint.model(), checkpoint.vocabulary, seed=checkpoint.config.training.seed)
-    return checkpoint.vocabulary.decode([int(row[0]) for row in islice(rows, _SAMPLE_LENGTH)])
+def _tell(message: str) -> None:
+    say(f"charlm: {message}")
 
 
 def _watch(trainer: "Trainer", quiet: bool) -> "Progress":
@@ -105,7 +111,7 @@ def _watch(trainer: "Trainer", quiet: bool) -> "Progress":
 
     if quiet:
         return Silence()
-    return Bar(trainer.total_steps) if sys.stderr.isatty() else Lines(trainer.total_steps)
+    return Bar(trainer.progress.step, trainer.total_steps) if sys.stderr.isatty() else Lines(trainer.total_steps)
 
 
 def _results(trainer: "Trainer", run: "RunDirectory") -> list[tuple[str, object]]:

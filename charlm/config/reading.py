@@ -66,7 +66,7 @@ def _apply(override: str, tree: dict[str, Any], origins: Origins) -> list[str]:
     if document.problems:
         return [f"{here}: {problem}" for _, problem in document.problems]
     if len(keys) > 2 or (len(keys) == 2 and keys[0] not in Config.model_fields):
-        return [f"{here}: {_unknown('.'.join(keys))}"]
+        return [f"{here}: {unknown_key('.'.join(keys))}"]
     target = tree
     if len(keys) == 2:
         if tree.get(keys[0]) is None:
@@ -107,7 +107,7 @@ def _describe(detail: ErrorDetails, origins: Origins) -> str:
     key, got = ".".join(place), _short(detail["input"])
     match detail["type"]:
         case "extra_forbidden":
-            return f"{origins[nearest]}: {_unknown(key)}"
+            return f"{origins[nearest]}: {unknown_key(key)}"
         case "missing":
             return f"{origins[nearest]}: {key}: missing, and there is no default"
         case "model_type" | "model_attributes_type":
@@ -127,7 +127,7 @@ def _short(value: object) -> str:
     return reprlib.repr(value)
 
 
-def _unknown(key: str) -> str:
+def unknown_key(key: str) -> str:
     """Say that a key is unknown, and which known one may have been meant."""
     section, _, name = key.rpartition(".")
     if not section:

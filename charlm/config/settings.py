@@ -160,6 +160,10 @@ class TrainingConfig(Section):
     gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
     """Longest gradient (global norm); longer ones are scaled down. null: never."""
 
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    """What to do when loss or gradient are no longer finite: stop, or rollback (to the last checkpoint, at half the
+    learning rate, at most three times)."""
+
     patience: Count | None = None
     """Evaluations without a better validation loss before training stops; null: never."""
 

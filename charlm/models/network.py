@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from charlm.config.settings import ModelConfig
+from charlm.errors import ConfigError
 from charlm.models.language_model import Logits, Symbols
 
 NetworkState = Tensor | tuple[Tensor, Tensor] | None
@@ -106,6 +107,27 @@ def initialize(network: RecurrentNetwork, seed: int) -> None:
         else:
             bound = 1.0 if name.startswith("embedding") else size**-0.5
             nn.init.uniform_(weight, -bound, bound, generator=generator)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context in which the network computes in ``precision``, float32 or bfloat16."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def check_precision(network: RecurrentNetwork, device: torch.device, precision: str) -> None:
+    """Try one backward pass where the precision is one that not every machine has; raises ConfigError."""
+    if precision == "float32":
+        return
+    try:
+        with torch.random.fork_rng(), autocast(device, precision):
+            logits, _ = network(torch.zeros((1, 2), dtype=torch.int64, device=device))
+            logits.sum().backward()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"training.precision: {precision} cannot be trained with on this {device.type} "
+            f"({str(error).splitlines()[0]}). Use float32."
+        ) from error
+    network.zero_grad()
 
 
 class NetworkModel:

@@ -81,6 +81,13 @@ class Vocabulary:
         """Return the vocabulary of all 256 bytes, which reads any file."""
         return cls(tuple(map(chr, range(256))), "byte")
 
+    def united(self, other: Self) -> Self:
+        """Return a vocabulary of the symbols of both, which read their text alike."""
+        symbols = tuple(sorted({*self._characters, *other._characters}))
+        special = sorted({*self.special, *other.special})
+        places = {name: len(symbols) + index for index, name in enumerate(special)}
+        return type(self)((*symbols, *special), self.unit, self.normalization, places)
+
     def __len__(self) -> int:
         return len(self.symbols)
 

@@ -1,13 +1,28 @@
-"""How a checkpoint is found again: by file, by run, or the latest of all."""
+"""How a checkpoint is found again: by file, by run, or the latest of all; and where a run may go on from."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.errors import CheckpointError
+from charlm.checkpoint import Checkpoint, step_of
+from charlm.errors import CheckpointError, DamagedCheckpointError
 
 BEST = "best.safetensors"
 """The file of a run that holds the weights at the lowest validation loss."""
 LATEST = "latest"
 """The text file beside the runs that holds the newest one's name."""
+
+_LONGEST_NAME = 1000
+"""Bytes of it that are read."""
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """Where a run may go on from."""
+
+    checkpoint: Checkpoint
+    """The newest full checkpoint that is whole."""
+    damaged: dict[Path, str]
+    """Newer ones that are not, and what is wrong with each."""
 
 
 def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
@@ -29,14 +44,48 @@ def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
     )
 
 
+def newest_checkpoint(run: Path) -> Resumable | None:
+    """Return the newest whole full checkpoint of a run; None when it has saved none yet.
+
+    Raises CheckpointError when all are damaged, or one is of another format.
+    """
+    damaged: dict[Path, str] = {}
+    for path in reversed(full_checkpoints(run)):
+        try:
+            checkpoint = Checkpoint.load(path)
+        except DamagedCheckpointError as error:
+            damaged[path] = str(error)
+            continue
+        if not checkpoint.is_full:
+            damaged[path] = f"{path}: this checkpoint holds weights alone, so nothing can go on from it."
+            continue
+        return Resumable(checkpoint, damaged)
+    if damaged:
+        raise CheckpointError(
+            "\n  ".join([f"{run}: none of its full checkpoints is whole.", *damaged.values()])
+            + f"\n  Start a new run from its best weights: --name NEW --init-from {run / BEST}."
+        )
+    return None
+
+
+def full_checkpoints(run: Path) -> list[Path]:
+    """Return a run's full checkpoints, oldest first."""
+    steps = {path: step_of(path) for path in run.glob("step-*.safetensors")}
+    return sorted((path for path, step in steps.items() if step is not None), key=lambda path: steps[path] or 0)
+
+
 def _latest_name(directory: Path) -> str:
     try:
-        return (directory / LATEST).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        with (directory / LATEST).open("rb") as file:
+            name = file.read(_LONGEST_NAME).decode("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        name = ""
+    if not name or "/" in name or not name.isprintable():
         raise CheckpointError(
             f"there is no latest run in {directory}/. Train one with `charlm train --config FILE`, or name a "
             f"checkpoint with --checkpoint. {_known_runs(directory)}"
-        ) from error
+        )
+    return name
 
 
 def _best_in(run: Path) -> Path:

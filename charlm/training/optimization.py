@@ -26,16 +26,17 @@ def make_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.
 def learning_rate(training: TrainingConfig, step: int, total_steps: int, factor: float = 1.0) -> float:
     """Return the rate of step number ``step``, from 0: a linear rise, then the schedule.
 
-    ``factor`` is what the plateau schedule has come down to. The rate is a function of its arguments, so
-    that whoever resumes needs no scheduler.
+    ``factor`` is what the plateau schedule and rollbacks have come down to. The rate is a function of its
+    arguments, so that whoever resumes needs no scheduler.
     """
+    rate = training.learning_rate * factor
     warmup = round(training.warmup_fraction * total_steps)
     if step < warmup:
-        return training.learning_rate * (step + 1) / warmup
+        return rate * (step + 1) / warmup
     if training.schedule == "cosine":
         done = (step - warmup) / max(total_steps - warmup, 1)
-        return training.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-    return training.learning_rate * factor
+        return rate * 0.5 * (1 + math.cos(math.pi * done))
+    return rate
 
 
 def plateau_factor(training: TrainingConfig, factor: float, evaluations_without_better: int) -> float:

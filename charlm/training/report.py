@@ -1,4 +1,4 @@
-"""What one training step did, as a value: the trainer yields it, others show and store it."""
+"""What happened in training, as values: the trainer yields them, others show and store them."""
 
 import math
 import time
@@ -49,28 +49,44 @@ class Report:
         }
 
 
+@dataclass(frozen=True)
+class Rollback:
+    """Training ran away, went back to the last checkpoint, and goes on from there at half the rate."""
+
+    reason: str
+    """What ran away, and at which step."""
+    step: int
+    """The step it went back to."""
+    count: int
+    """How often it has happened."""
+    rate_factor: float
+    """What the schedule's learning rate is multiplied by from now on."""
+
+
 def bits_per_character(nats: float) -> float:
     """Return a loss in nats as bits: the same surprise, counted in yes-or-no questions."""
     return nats / math.log(2)
 
 
 class Meter:
-    """Mean loss and speed since it was made."""
+    """Mean loss and speed since the last evaluation; the sums so far go in, so that a resumed run counts on."""
 
-    def __init__(self) -> None:
+    def __init__(self, nats: float = 0.0, characters: int = 0) -> None:
         self._started = time.perf_counter()
-        self._nats = 0.0
-        self._characters = 0
+        self._timed = 0
+        self.nats = nats
+        self.characters = characters
         self.speed = 0.0
-        """Characters a second, up to the last `add`."""
+        """Characters a second since this meter was made, up to the last `add`."""
 
     def add(self, loss: float, characters: int) -> None:
         """Count ``characters`` that were trained on with a mean loss of ``loss`` nats."""
-        self._nats += loss * characters
-        self._characters += characters
-        self.speed = self._characters / max(time.perf_counter() - self._started, 1e-9)
+        self.nats += loss * characters
+        self.characters += characters
+        self._timed += characters
+        self.speed = self._timed / max(time.perf_counter() - self._started, 1e-9)
 
     @property
     def loss(self) -> float:
         """Mean loss in nats a character."""
-        return self._nats / self._characters
+        return self.nats / self.characters

@@ -9,28 +9,41 @@
         └── step-00001200.safetensors    all there is to know, of the last few saves
 
 The order of a save is: metrics line, best, then the full checkpoint, which is the commit; then it is
-read back and verified, and only then are older ones deleted.
+read back and verified, and only then are older ones deleted. Whoever resumes trusts the full checkpoint and
+repairs what comes before it. One process at a time holds the folder.
 """
 
+import contextlib
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+import shutil
+import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from charlm.checkpoint import Checkpoint
+from charlm.checkpoint import Checkpoint, Progress, step_name
 from charlm.config.settings import Config
 from charlm.config.writing import resolved_yaml
-from charlm.errors import StorageError
-from charlm.training.finding import BEST, LATEST
-from charlm.whole_file import write_whole_file
+from charlm.errors import CheckpointError, ConfigError, StorageError
+from charlm.training.finding import BEST, LATEST, Resumable, full_checkpoints
+from charlm.whole_file import remove_abandoned, write_whole_file
+
+METRICS = "metrics.jsonl"
+"""The file of a run that holds a line of JSON for each evaluation."""
 
 
 class RunDirectory:
-    """One run's folder, and the only thing that writes into it."""
+    """One run's folder, and the only thing that writes into it.
+
+    Raises ConfigError when another process holds it.
+    """
 
     def __init__(self, path: Path, keep: int) -> None:
         self.path = path
         self._keep = keep
+        self._release = weakref.finalize(self, os.close, _held(path))
 
     @classmethod
     def create(cls, config: Config) -> Self:
@@ -48,22 +61,38 @@ class RunDirectory:
                 "Choose another place with --set run.directory=FOLDER."
             ) from error
         run = cls(path, config.run.keep)
+        remove_abandoned(parent)
         write_whole_file(path / "config.yaml", resolved_yaml(config).encode())
         return run
+
+    @classmethod
+    def reopen(cls, config: Config) -> Self | None:
+        """Return the folder that a run of this name left, with nothing changed in it; None when there is none."""
+        path = Path(config.run.directory, config.run.name)
+        return cls(path, config.run.keep) if path.is_dir() else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes have the folder."""
+        self._release()
 
     @property
     def best(self) -> Path:
         """Where the weights of the lowest validation loss lie."""
         return self.path / BEST
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of ``metrics.jsonl``; whatever is no such line is left out."""
+        return [metrics for _, metrics in self._metrics_lines()]
+
     def record(self, metrics: Mapping[str, Any]) -> None:
-        """Append one line to ``metrics.jsonl``."""
-        path = self.path / "metrics.jsonl"
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(metrics) + "\n")
-        except OSError as error:
-            raise StorageError(f"{path}: cannot write this line ({error.strerror}). Free some space.") from error
+        """Add one line to ``metrics.jsonl``; raises StorageError when the disk refuses."""
+        self._write_metrics([line for line, _ in self._metrics_lines()] + [json.dumps(metrics)])
 
     def save_best(self, checkpoint: Checkpoint) -> None:
         """Keep these weights as the best so far."""
@@ -72,22 +101,98 @@ class RunDirectory:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep a full checkpoint, verify it, then delete those past ``run.keep``."""
-        path = self.path / f"step-{checkpoint.progress.step:08d}.safetensors"
+        path = self.path / step_name(checkpoint.progress.step)
         checkpoint.save(path)
         self._point_latest_here()
         Checkpoint.load(path)
         for old in full_checkpoints(self.path)[: -self._keep]:
-            old.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next save tries again
+                old.unlink()
+
+    def rewind(self, found: Resumable | None, config: Config) -> None:
+        """Make the folder what it was when that checkpoint was saved (None: when the run began), to go on from there.
+
+        Damaged files are set aside under another name, metrics of later steps and what killed processes left are
+        dropped, and the best is written again where this checkpoint is it.
+        """
+        for folder in (self.path, self.path.parent):
+            remove_abandoned(folder)
+        for path in found.damaged if found else ():
+            with contextlib.suppress(OSError):
+                path.replace(f"{path}.damaged")
+        write_whole_file(self.path / "config.yaml", resolved_yaml(config).encode())
+        progress = found.checkpoint.progress if found else Progress()
+        lines = [line for line, metrics in self._metrics_lines() if metrics["step"] <= progress.step]
+        if lines or (self.path / METRICS).exists():
+            self._write_metrics(lines)
+        if found and progress.best_step == progress.step != self.best_step():
+            self.save_best(found.checkpoint)
+
+    def best_step(self) -> int | None:
+        """Return the step of the best weights that lie here; None when there are none, or they are damaged."""
+        try:
+            return Checkpoint.load(self.best).progress.step
+        except CheckpointError:
+            return None
+
+    def _metrics_lines(self) -> list[tuple[str, dict[str, Any]]]:
+        try:
+            text = (self.path / METRICS).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StorageError(f"{self.path / METRICS}: cannot read this file ({error.strerror}).") from error
+        lines = []
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                metrics = json.loads(line)
+                if isinstance(metrics, dict) and isinstance(metrics.get("step"), int):
+                    lines.append((line, metrics))
+        return lines
+
+    def _write_metrics(self, lines: Sequence[str]) -> None:
+        write_whole_file(self.path / METRICS, "".join(f"{line}\n" for line in lines).encode())
 
     def _point_latest_here(self) -> None:
-        latest = self.path.parent / LATEST
-        if not latest.is_file() or latest.read_text(encoding="utf-8").strip() != self.path.name:
-            write_whole_file(latest, f"{self.path.name}\n".encode())
+        latest, line = self.path.parent / LATEST, f"{self.path.name}\n".encode()
+        if not latest.is_file() or latest.read_bytes() != line:
+            write_whole_file(latest, line)
 
 
-def full_checkpoints(run: Path) -> list[Path]:
-    """Return a run's full checkpoints, oldest first."""
-    return sorted(run.glob("step-*.safetensors"))
+def checkpoint_sizes(weights: int) -> tuple[int, int]:
+    """Return about how many bytes the best and a full checkpoint of so many weights take."""
+    return 4 * weights, 12 * weights
+
+
+def check_space(config: Config, weights: int) -> None:
+    """Raise StorageError unless the disk has room for all that a run with so many weights keeps at a time."""
+    run = Path(config.run.directory, config.run.name)
+    best, full = checkpoint_sizes(weights)
+    needed = (config.run.keep + 1) * full + 2 * best
+    there = sum(path.stat().st_size for path in run.glob("*.safetensors")) if run.is_dir() else 0
+    folder = next(parent for parent in (run, *run.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(folder).free + there
+    if free < needed:
+        raise StorageError(
+            f"{run}: this run keeps up to {needed / 1e6:,.1f} MB ({config.run.keep} full checkpoints, one more while "
+            f"it is written, and the best), and {free / 1e6:,.1f} MB are free. Free some space, lower run.keep, or "
+            "choose another place with --set run.directory=FOLDER."
+        )
+
+
+def _held(path: Path) -> int:
+    """Return a descriptor that holds the folder for this process until it is closed, or the process dies."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ConfigError(
+            f"{path}: another process is training this run. Wait for its end, or choose another --name."
+        ) from error
+    except OSError:  # some network file systems know no locks
+        pass
+    return descriptor
 
 
 def _make_new(parent: Path, name: str) -> Path:

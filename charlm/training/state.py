@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import charlm
-from charlm.checkpoint import Tensors
+from charlm.errors import CheckpointError
 from charlm.models.network import NetworkState, RecurrentNetwork
+from charlm.sealed_file import Tensors
 
 Value = TypeVar("Value")
 
@@ -53,16 +54,22 @@ def unpack(
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> NetworkState:
-    """Put everything that `pack` returned back in its place; return the carried hidden state."""
+    """Put everything that `pack` returned back in its place; return the carried hidden state.
+
+    Raises CheckpointError when the random state is none that torch takes.
+    """
     values = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
     network.load_tensors(_under("model.", tensors))
     named: dict[str, nn.Parameter] = dict(network.named_parameters())
     for name, weight in named.items():
         moments = _under(f"optimizer.{name}.", values)
         optimizer.state[weight] = {key: value.to(device) for key, value in moments.items()}
-    torch.set_rng_state(values["rng.cpu"])
-    if device.type == "cuda" and "rng.cuda" in values:
-        torch.cuda.set_rng_state(values["rng.cuda"], device)
+    try:
+        torch.set_rng_state(values["rng.cpu"])
+        if device.type == "cuda" and "rng.cuda" in values:
+            torch.cuda.set_rng_state(values["rng.cuda"], device)
+    except RuntimeError as error:
+        raise CheckpointError("this checkpoint's random state is none that torch takes. Use another one.") from error
     parts = [values[name].to(device) for name in ("state.0", "state.1") if name in values]
     return (parts[0], parts[1]) if len(parts) == 2 else parts[0] if parts else None
 
@@ -75,6 +82,7 @@ def environment(device: torch.device) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "device": str(device),
         "threads": str(torch.get_num_threads()),
     }

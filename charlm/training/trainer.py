@@ -13,7 +13,7 @@ The trainer never prints and never saves: it yields a Report after every step, a
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -24,13 +24,14 @@ from torch.nn.functional import cross_entropy
 
 from charlm.checkpoint import Checkpoint, CorpusIdentity, Progress
 from charlm.config.settings import Config
-from charlm.errors import ConfigError, DivergenceError
+from charlm.errors import DivergenceError
 from charlm.models.device import find_device
-from charlm.models.network import NetworkState, RecurrentNetwork
+from charlm.models.network import NetworkState, RecurrentNetwork, autocast, check_precision
 from charlm.text.corpus import Corpus
 from charlm.text.streams import Window, evaluation_streams, training_streams
+from charlm.training.divergence import MOST_ROLLBACKS, Watch
 from charlm.training.optimization import clip_gradient, learning_rate, make_optimizer, plateau_factor
-from charlm.training.report import Meter, Report
+from charlm.training.report import Meter, Report, Rollback
 from charlm.training.state import detached, environment, pack, unpack
 
 
@@ -47,15 +48,33 @@ class Trainer:
         self.corpus = corpus
         self.streams = training_streams(corpus.train, training)
         self.validation_streams = evaluation_streams(corpus.validation, training)
-        self.total_steps = training.steps or (training.epochs or 1) * len(self.streams)
-        self.evaluate_every = training.evaluate_every or len(self.streams)
         self.device = find_device(training.device)
         torch.manual_seed(training.seed)
         self.network = RecurrentNetwork(config.model, len(corpus.vocabulary), training.seed).to(self.device)
         self.optimizer = make_optimizer(self.network, training)
         self.progress = Progress()
         self._state: NetworkState = None
-        self._check_precision()
+        self._watch = Watch(training)
+        self._last_good: Checkpoint | None = None
+        check_precision(self.network, self.device, training.precision)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps that the whole run takes, those before it was resumed included."""
+        if self.config.training.steps is not None:
+            return self.config.training.steps
+        left = (self.config.training.epochs or 1) - self.progress.lanes_began_at_epoch
+        return self.progress.lanes_began_at_step + max(math.ceil(left * len(self.streams)), 0)
+
+    @property
+    def weights(self) -> int:
+        """Number of weights that are trained."""
+        return sum(weight.numel() for weight in self.network.parameters())
+
+    @property
+    def evaluate_every(self) -> int:
+        """Steps from one evaluation to the next."""
+        return self.config.training.evaluate_every or len(self.streams)
 
     @property
     def finished(self) -> bool:
@@ -64,23 +83,34 @@ class Trainer:
         impatient = patience is not None and self.progress.evaluations_without_better >= patience
         return impatient or self.progress.step >= self.total_steps
 
-    def run(self) -> Iterator[Report]:
+    def run(self) -> Iterator[Report | Rollback]:
         """Train until finished, yielding a report after every step.
 
-        The last step is always evaluated. Raises DivergenceError, before the weights are touched, when a
-        loss or gradient is not finite.
+        The last step is always evaluated. When a loss or gradient is not finite, DivergenceError is raised before
+        the weights are touched; with ``training.on_divergence: rollback`` a Rollback is yielded instead, three
+        times at most, and training goes on from the last checkpoint that was taken, at half the rate.
         """
+        if self.config.training.on_divergence == "rollback" and self._last_good is None:
+            self.checkpoint()
+        while not self.finished:
+            try:
+                yield from self._run()
+            except DivergenceError as error:
+                yield self._roll_back(error)
+
+    def _run(self) -> Iterator[Report]:
         started = time.perf_counter() - self.progress.seconds
-        meter = Meter()
+        meter = Meter(self.progress.nats_since_evaluation, self.progress.characters_since_evaluation)
         while not self.finished:
             step = self.progress.step
+            read = step - self.progress.lanes_began_at_step
             rate = learning_rate(self.config.training, step, self.total_steps, self.progress.rate_factor)
-            window = self.streams.at(step)
+            window = self.streams.at(read)
             loss, norm = self.train_step(window, rate)
             meter.add(loss, window.targets.size)
-            due = (step + 1) % self.evaluate_every == 0 or step + 1 == self.total_steps
+            due = (read + 1) % self.evaluate_every == 0 or step + 1 == self.total_steps
             validation_loss = self.evaluate() if due else None
-            best = self._advance(window, meter, started, validation_loss)
+            best = self._advance(meter, window.targets.size, started, validation_loss)
             yield Report(
                 step=self.progress.step,
                 epoch=self.progress.epoch,
@@ -99,16 +129,17 @@ class Trainer:
 
     def train_step(self, window: Window, rate: float) -> tuple[float, float]:
         """Descend the gradient of one window; return its loss in nats a character and the gradient's norm."""
-        fresh = window.fresh or not self.config.training.carry_state
+        training = self.config.training
+        fresh = window.fresh or not training.carry_state
         self.network.train()
-        with self._autocast():
+        with autocast(self.device, training.precision):
             logits, state = self.network(self._tensor(window.inputs), None if fresh else self._state)
         loss = cross_entropy(logits.float().flatten(0, 1), self._tensor(window.targets).flatten())
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
-        norm = clip_gradient(self.network.parameters(), self.config.training.gradient_clip)
+        norm = clip_gradient(self.network.parameters(), training.gradient_clip)
         nats = loss.item()
-        self._check_finite(nats, norm)
+        self._watch.check_step(self.progress.step + 1, nats, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -116,7 +147,10 @@ class Trainer:
         return nats, norm
 
     def evaluate(self) -> float:
-        """Return the validation loss in nats a character; training state and random states stay untouched."""
+        """Return the validation loss in nats a character; training state and random states stay untouched.
+
+        Raises DivergenceError when it is not finite.
+        """
         nats, state = 0.0, None
         self.network.eval()
         with torch.inference_mode():
@@ -125,36 +159,69 @@ class Trainer:
                 logits, state = self.network(self._tensor(window.inputs), state)
                 targets = self._tensor(window.targets).flatten()
                 nats += cross_entropy(logits.flatten(0, 1), targets, reduction="sum").item()
-        return nats / self.validation_streams.characters
+        loss = nats / self.validation_streams.characters
+        self._watch.check_validation(self.progress.step + 1, loss)
+        return loss
 
     def checkpoint(self) -> Checkpoint:
-        """Return a full checkpoint of this moment: whoever resumes from it goes on as if nothing had been."""
-        return Checkpoint(
+        """Return a full checkpoint of this moment: whoever resumes from it goes on as if nothing had been.
+
+        A rollback goes back to the last one that was taken. Raises DivergenceError when a number in it is not finite.
+        """
+        tensors = pack(self.network, self.optimizer, self._state, self.device)
+        self._watch.check_weights(self.progress.step, tensors)
+        checkpoint = Checkpoint(
             config=self.config,
             vocabulary=self.corpus.vocabulary,
             progress=self.progress,
             corpus=CorpusIdentity(path=list(self.corpus.paths), sha256=self.corpus.sha256),
-            tensors=pack(self.network, self.optimizer, self._state, self.device),
+            tensors=tensors,
             versions=environment(self.device),
         )
+        if self.config.training.on_divergence == "rollback":
+            self._last_good = checkpoint
+        return checkpoint
 
     @classmethod
     def resume(cls, checkpoint: Checkpoint, corpus: Corpus) -> Self:
-        """Return a trainer that goes on where ``checkpoint``, a full one, was taken."""
+        """Return a trainer that goes on where ``checkpoint``, a full one, was taken.
+
+        Raises CheckpointError when its random state is none that torch takes.
+        """
         trainer = cls(checkpoint.config, corpus)
         trainer.progress = checkpoint.progress
         trainer._state = unpack(checkpoint.tensors, trainer.network, trainer.optimizer, trainer.device)
+        trainer._last_good = checkpoint
         return trainer
 
-    def _advance(self, window: Window, meter: Meter, started: float, validation_loss: float | None) -> bool:
+    @classmethod
+    def fine_tune(cls, config: Config, corpus: Corpus, weights: Mapping[str, NDArray[np.float32]]) -> Self:
+        """Return a trainer that begins a new run with another model's weights, by torch's names."""
+        trainer = cls(config, corpus)
+        trainer.network.load_tensors(weights)
+        return trainer
+
+    def _roll_back(self, error: DivergenceError) -> Rollback:
+        """Return to the last checkpoint at half the rate; raise ``error`` where that is not wanted or helps no more."""
+        good, count = self._last_good, self.progress.rollbacks + 1
+        if self.config.training.on_divergence == "stop" or good is None or count > MOST_ROLLBACKS:
+            raise error
+        self._state = unpack(good.tensors, self.network, self.optimizer, self.device)
+        factor = good.progress.rate_factor * 0.5 ** (count - good.progress.rollbacks)
+        self.progress = good.progress.model_copy(update={"rollbacks": count, "rate_factor": factor})
+        return Rollback(str(error), self.progress.step, count, factor)
+
+    def _advance(self, meter: Meter, characters: int, started: float, validation_loss: float | None) -> bool:
         """Count the step that was taken; return whether it brought the lowest validation loss so far."""
         before = self.progress
-        step = before.step + 1
+        step, read = before.step + 1, before.step + 1 - before.lanes_began_at_step
         changes: dict[str, float | None] = {
             "step": step,
-            "epoch": self.streams.fraction(step),
-            "characters": before.characters + window.targets.size,
+            "epoch": before.lanes_began_at_epoch + self.streams.fraction(read),
+            "characters": before.characters + characters,
             "seconds": time.perf_counter() - started,
+            "nats_since_evaluation": meter.nats,
+            "characters_since_evaluation": meter.characters,
         }
         best = False
         if validation_loss is not None:
@@ -164,7 +231,10 @@ class Trainer:
                 "train_loss": meter.loss,
                 "validation_loss": validation_loss,
                 "best_validation_loss": validation_loss if best else before.best_validation_loss,
+                "best_step": step if best else before.best_step,
                 "evaluations_without_better": without,
+                "nats_since_evaluation": 0.0,
+                "characters_since_evaluation": 0,
                 "rate_factor": plateau_factor(self.config.training, before.rate_factor, without),
             }
         self.progress = before.model_copy(update=changes)
@@ -172,30 +242,3 @@ class Trainer:
 
     def _tensor(self, ids: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self.device)
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.config.training.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
-
-    def _check_precision(self) -> None:
-        """Try one backward pass where the precision is one that not every machine has."""
-        if self.config.training.precision == "float32":
-            return
-        try:
-            with torch.random.fork_rng(), self._autocast():
-                logits, _ = self.network(self._tensor(np.zeros((1, 2))))
-                logits.sum().backward()
-        except RuntimeError as error:
-            raise ConfigError(
-                f"training.precision: bfloat16 cannot be trained with on this {self.device.type} "
-                f"({str(error).splitlines()[0]}). Use float32."
-            ) from error
-        self.optimizer.zero_grad()
-
-    def _check_finite(self, loss: float, norm: float) -> None:
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise DivergenceError(
-                f"training diverged at step {self.progress.step + 1}: loss {loss:.4g}, gradient norm {norm:.4g}. "
-                "The weights were left as they were before it. Lower training.learning_rate (now "
-                f"{self.config.training.learning_rate:g}) or training.gradient_clip."
-            )

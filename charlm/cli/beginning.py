@@ -1,0 +1,111 @@
+"""How a training run begins: from nothing, from where it was interrupted, or from another model's weights."""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from charlm.checkpoint import Checkpoint
+from charlm.cli.opening import open_checkpoint
+from charlm.config.settings import Config
+from charlm.errors import CheckpointError, UnknownCharactersError
+from charlm.text.corpus import Corpus, read_vocabulary
+from charlm.training.drift import adapted, check_resume, check_weights
+from charlm.training.finding import Resumable, newest_checkpoint
+from charlm.training.fine_tuning import widened
+from charlm.training.runs import RunDirectory
+from charlm.training.state import environment
+from charlm.training.trainer import Trainer
+
+Tell = Callable[[str], None]
+
+_SHOWN = 20
+"""New symbols that are named."""
+
+
+def begin(
+    config: Config, run: RunDirectory | None, allowed: Collection[str], init_from: str | None, tell: Tell
+) -> tuple[Trainer, Resumable | None]:
+    """Return a trainer that is about to take its first step here, and what it goes on from, if it does.
+
+    ``run`` is the folder of a run that is to go on. Nothing is written.
+    """
+    found = resumable(run, config) if run else None
+    if run and found:
+        return resume(found, run, config, allowed, tell)
+    if init_from is not None:
+        _, source = open_checkpoint(init_from)
+        return fine_tune(source, config, tell), None
+    return Trainer(config, Corpus.read(config.data)), None
+
+
+def resumable(run: RunDirectory, config: Config) -> Resumable | None:
+    """Return where a run may go on from; None when it was interrupted before its first full checkpoint.
+
+    Raises CheckpointError when there were some and none is left.
+    """
+    found = newest_checkpoint(run.path)
+    steps = [metrics["step"] for metrics in run.metrics()]
+    if found is None and steps and steps[-1] > (config.run.save_every or steps[0]):
+        raise CheckpointError(
+            f"{run.path}: this run came to step {steps[-1]:,}, but its full checkpoints are gone. Start a new run from "
+            f"its best weights: --name NEW --init-from {run.best}."
+        )
+    return found
+
+
+def resume(
+    found: Resumable, run: RunDirectory, config: Config, allowed: Collection[str], tell: Tell
+) -> tuple[Trainer, Resumable]:
+    """Return a trainer that goes on from there with ``config``; raises as `check_resume` does."""
+    checkpoint = found.checkpoint
+    for problem in found.damaged.values():
+        tell(f"{problem} Going on from an older one.")
+    for note in check_resume(checkpoint.config, config, allowed):
+        tell(note)
+    corpus = _same_corpus(checkpoint, config)
+    if _has_lost_its_best(run, checkpoint):
+        tell(f"{run.best} is missing or damaged; the weights of step {checkpoint.progress.step:,} stand in for it.")
+        stand_in = {"best_step": checkpoint.progress.step, "best_validation_loss": None}
+        checkpoint = replace(checkpoint, progress=checkpoint.progress.model_copy(update=stand_in))
+    trainer = Trainer.resume(adapted(checkpoint, config), corpus)
+    here = environment(trainer.device)
+    others = [
+        f"{name} was {was}, is {here[name]}"
+        for name, was in checkpoint.versions.items()
+        if name in here and was != here[name]
+    ]
+    if others:
+        tell(f"exactly the numbers of an uninterrupted run are not promised: {'; '.join(others)}.")
+    return trainer, replace(found, checkpoint=checkpoint)
+
+
+def fine_tune(source: Checkpoint, config: Config, tell: Tell) -> Trainer:
+    """Return a trainer of a new run that begins with the weights of ``source``; raises as `check_weights` does."""
+    check_weights(source.config, config)
+    found, known = read_vocabulary(config.data), source.vocabulary
+    vocabulary = known.united(found)
+    new = sorted(set(vocabulary.symbols) - set(known.symbols))
+    unused = len(set(known.symbols) - set(found.symbols))
+    shown = f": {' '.join(map(repr, new[:_SHOWN]))}{' …' if len(new) > _SHOWN else ''}" if new else ""
+    tell(
+        f"{len(known):,} symbols keep their weights, {unused:,} of which do not stand in this text; "
+        f"{len(new):,} are new and begin at the mean of the others{shown}"
+    )
+    return Trainer.fine_tune(config, Corpus.read(config.data, vocabulary), widened(source, vocabulary))
+
+
+def _same_corpus(checkpoint: Checkpoint, config: Config) -> Corpus:
+    changed = (
+        f"{', '.join(config.data.path)}: this is not the text that the run was begun with. Bring that back, or start a "
+        "run of its own with another --name (--init-from takes this one's weights along)."
+    )
+    try:
+        corpus = Corpus.read(config.data, checkpoint.vocabulary)
+    except UnknownCharactersError as error:
+        raise CheckpointError(changed) from error
+    if corpus.sha256 != checkpoint.corpus.sha256:
+        raise CheckpointError(changed)
+    return corpus
+
+
+def _has_lost_its_best(run: RunDirectory, checkpoint: Checkpoint) -> bool:
+    return checkpoint.progress.best_step not in (None, checkpoint.progress.step) and run.best_step() is None

@@ -1,0 +1,54 @@
+"""Drives a trainer to its end: shows every step, keeps what it brings, and listens to signals."""
+
+from itertools import islice
+
+from charlm.checkpoint import Checkpoint
+from charlm.cli.progress import Progress
+from charlm.cli.signals import Requests
+from charlm.sampling import sample
+from charlm.training.report import Report, Rollback
+from charlm.training.runs import RunDirectory
+from charlm.training.trainer import Trainer
+
+_SAMPLE_LENGTH = 160
+"""Characters written at each evaluation, to see how far the model has come."""
+
+
+def drive(trainer: Trainer, run: RunDirectory, progress: Progress, requests: Requests) -> None:
+    """Train until the trainer has finished or a signal asks for the end; either way the last step is saved."""
+    try:
+        for event in trainer.run():
+            if isinstance(event, Rollback):
+                progress.show_rollback(event)
+                continue
+            progress.update(event)
+            stopping = requests.stop is not None  # a signal that comes after this line waits for the next step
+            _keep(trainer, run, progress, event, asked=requests.taken() or stopping)
+            if stopping:
+                return
+    finally:
+        progress.close()
+
+
+def _keep(trainer: Trainer, run: RunDirectory, progress: Progress, report: Report, *, asked: bool) -> None:
+    """Write what this step brings, in the order that makes the full checkpoint the commit."""
+    save_every = trainer.config.run.save_every
+    evaluated = report.validation_loss is not None
+    due = evaluated if save_every is None else report.step % save_every == 0
+    full = due or asked or trainer.finished
+    if not (evaluated or full):
+        return
+    checkpoint = trainer.checkpoint()
+    if evaluated:
+        run.record(report.metrics())
+    if report.best:
+        run.save_best(checkpoint)
+    if full:
+        run.save(checkpoint)
+    if evaluated:
+        progress.show_sample(_sample(checkpoint))
+
+
+def _sample(checkpoint: Checkpoint) -> str:
+    rows = sample(checkpoint.model(), checkpoint.vocabulary, seed=checkpoint.config.training.seed)
+    return checkpoint.vocabulary.decode([int(row[0]) for row in islice(rows, _SAMPLE_LENGTH)])

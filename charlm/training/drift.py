@@ -1,0 +1,145 @@
+"""What may change between a run and its continuation, setting by setting.
+
+    free               may change; it is noted
+    changes the run    needs ``--allow-change``: what follows is no longer the run that was begun
+    settled            never: weights, vocabulary, splits and first random numbers are made with it
+
+The text itself is compared by the hash of its content, so that it may have moved.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from charlm.checkpoint import Checkpoint
+from charlm.config.reading import KEYS, unknown_key
+from charlm.config.settings import Config
+from charlm.errors import CheckpointError, ConfigError
+
+FREE = frozenset(
+    {
+        "data.path",
+        "training.epochs",
+        "training.steps",
+        "training.on_divergence",
+        "training.patience",
+        "training.evaluate_every",
+        "training.device",
+        "run.name",
+        "run.directory",
+        "run.save_every",
+        "run.keep",
+    }
+)
+CHANGES_THE_RUN = frozenset(
+    {
+        "model.dropout",
+        "training.batch_size",
+        "training.sequence_length",
+        "training.carry_state",
+        "training.learning_rate",
+        "training.schedule",
+        "training.warmup_fraction",
+        "training.weight_decay",
+        "training.gradient_clip",
+        "training.evaluation_lanes",
+        "training.precision",
+    }
+)
+SETTLED = frozenset(
+    {
+        "data.unit",
+        "data.encoding",
+        "data.normalization",
+        "data.minimum_count",
+        "data.validation_fraction",
+        "data.test_fraction",
+        "model.kind",
+        "model.hidden_size",
+        "model.num_layers",
+        "model.embedding_size",
+        "model.nonlinearity",
+        "training.seed",
+    }
+)
+
+_SCHEDULED = ("training.epochs", "training.steps")
+_LANES = ("training.batch_size", "training.sequence_length")
+_WEIGHTS = frozenset({key for key in SETTLED if key.startswith("model.")} | {"data.unit", "data.normalization"})
+"""What two models must share for one to take the other's weights."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that is not what it was."""
+
+    key: str
+    was: object
+    now: object
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.was} → {self.now}"
+
+
+def changes(was: Config, now: Config) -> list[Change]:
+    """Return every setting that differs, in the order of the config."""
+    before, after = was.model_dump(), now.model_dump()
+    places = [(key, *key.split(".")) for key in KEYS]
+    return [
+        Change(key, before[section][name], after[section][name])
+        for key, section, name in places
+        if before[section][name] != after[section][name]
+    ]
+
+
+def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str]:
+    """Return a note on each setting that changed and may.
+
+    Raises CheckpointError when a settled one did, and ConfigError when one that changes the run did and is not among
+    ``allowed``; either way with all that changed.
+    """
+    for key in allowed:
+        if key not in KEYS:
+            raise ConfigError(f"--allow-change {unknown_key(key)}")
+    found = changes(was, now)
+    table = "\n  ".join(f"{change}   ({_decision(change.key, allowed)})" for change in found)
+    if any(change.key in SETTLED for change in found):
+        raise CheckpointError(
+            f"this run cannot go on with these settings:\n  {table}\nTake back what is settled, or start a run of "
+            "its own with another --name (--init-from takes this one's weights along, if its sizes stay)."
+        )
+    needed = [change.key for change in found if change.key in CHANGES_THE_RUN - set(allowed)]
+    if needed:
+        options = " ".join(f"--allow-change {key}" for key in needed)
+        raise ConfigError(f"these settings would make it another run:\n  {table}\nIf that is meant, add {options}.")
+    return [f"{change}   ({_decision(change.key, allowed)})" for change in found]
+
+
+def check_weights(source: Config, now: Config) -> None:
+    """Raise CheckpointError unless a model of ``now`` can take the weights of one of ``source``."""
+    found = [change for change in changes(source, now) if change.key in _WEIGHTS]
+    if found:
+        table = "\n  ".join(map(str, found))
+        raise CheckpointError(
+            f"a model of this config cannot take these weights:\n  {table}\nSet these as they were, or start afresh."
+        )
+
+
+def adapted(checkpoint: Checkpoint, config: Config) -> Checkpoint:
+    """Return the checkpoint with the settings it goes on with.
+
+    Lanes of another shape are read from the beginning of the text, with a fresh state.
+    """
+    progress, tensors = checkpoint.progress, checkpoint.tensors
+    if any(change.key in _LANES for change in changes(checkpoint.config, config)):
+        began = {"lanes_began_at_step": progress.step, "lanes_began_at_epoch": progress.epoch}
+        progress = progress.model_copy(update=began)
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("state.")}
+    return replace(checkpoint, config=config, progress=progress, tensors=tensors)
+
+
+def _decision(key: str, allowed: Collection[str]) -> str:
+    if key in SETTLED:
+        return "settled when the run began"
+    if key in CHANGES_THE_RUN:
+        return "allowed; from here on it is another run" if key in allowed else "changes the run"
+    return "the learning rate is scheduled anew" if key in _SCHEDULED else "may change"
