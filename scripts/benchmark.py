@@ -142,15 +142,14 @@ def sampling(quick: bool) -> None:
         model = RecurrentModel(network.config, len(symbols), network.tensors())
         usual, ours = partial(_write_bare, network), partial(sample, model, symbols)
         contestants = {
-            "nn.LSTM step loop, one thread": partial(_writing_speed, usual, symbols, length, 1),
-            f"charlm sample (threads: {model.threads})": partial(_writing_speed, ours, symbols, length, model.threads),
-            "charlm, one BLAS thread": partial(_writing_speed, ours, symbols, length, 1),
+            "nn.LSTM step loop, one thread": partial(_writing_speed, usual, symbols, length),
+            "charlm sample": partial(_writing_speed, ours, symbols, length),
         }
         race(f"sampling, LSTM 2×{size}, one stream, V = 65", "characters a second", 1 if quick else 7, contestants)
 
 
-def _writing_speed(write: Callable[[], Iterator[Any]], symbols: Vocabulary, length: int, threads: int) -> float:
-    with threadpool_limits(threads), torch.inference_mode():  # torch's threads are limited too
+def _writing_speed(write: Callable[[], Iterator[Any]], symbols: Vocabulary, length: int) -> float:
+    with threadpool_limits(1), torch.inference_mode():  # torch's threads are limited too
         started = time.perf_counter()
         symbols.decode([index.item() for index in islice(write(), length)])
         return length / (time.perf_counter() - started)

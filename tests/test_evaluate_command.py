@@ -64,6 +64,15 @@ def test_json_says_what_was_scored_and_its_figures_agree(charlm: Run, trained: d
     assert figures(charlm, "-c", str(trained["gru"]), "--split", "validation") == score
 
 
+def test_strangers_are_told_with_the_file_that_holds_them(
+    charlm: Run, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "own.txt").write_text("The €", encoding="utf-8")
+    result = charlm("evaluate", "-c", str(trained["gru"]), "--file", "own.txt")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("charlm: own.txt: 1 character is not among the model's")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_is_read_as_one_lane_from_a_fresh_state(
     kind: str, charlm: Run, trained: dict[str, Path], tmp_path: Path

@@ -70,6 +70,16 @@ def test_npz_holds_every_signal_and_the_states_are_torchs_own(
         assert np.all(np.abs(arrays[signal] - expected) <= 1e-5 * (1 + np.abs(expected)))
 
 
+def test_npz_of_a_byte_model_has_every_byte_in_its_ids(charlm: Run, tmp_path: Path) -> None:
+    """NumPy's strings lose a NUL at their end; the ids do not."""
+    content = bytes(range(256)) * 3
+    (tmp_path / "bytes").write_bytes(content)
+    path, _ = train(make_config(tmp_path / "bytes", tmp_path / "runs", data={"unit": "byte"}))
+    arrays = archive(charlm, "-c", str(path), "--file", "bytes", "--max-characters", "256")
+    assert bytes(arrays["ids"].tolist()) == content[:256]
+    assert list(arrays["characters"][[0, 1, 255]]) == ["", "\x01", "\xff"]
+
+
 def test_npz_holds_only_the_signals_that_were_asked_for(charlm: Run, trained: dict[str, Path], sentence: str) -> None:
     arrays = archive(charlm, "-c", str(trained["lstm"]), "--file", sentence, "--signal", "cell", "--signal", "forget")
     assert set(arrays) == {"ids", "characters", "cell", "forget"}

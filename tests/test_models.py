@@ -273,15 +273,6 @@ def test_tensors_that_do_not_fit_the_config_are_refused(change) -> None:
         RecurrentModel(config, V, tensors)
 
 
-def test_one_thread_serves_small_models_and_two_large_ones() -> None:
-    def threads(size: int) -> int:
-        config = ModelConfig(kind="lstm", hidden_size=size, num_layers=2)
-        return RecurrentModel(config, V, RecurrentNetwork(config, V).tensors()).threads
-
-    assert threads(64) == 1
-    assert threads(384) == 2
-
-
 def test_a_cell_is_found_by_its_name() -> None:
     assert [cell_of(kind, "tanh").blocks for kind in ("rnn", "gru", "lstm")] == [1, 3, 4]
 

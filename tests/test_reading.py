@@ -57,6 +57,12 @@ def test_a_file_and_what_overrules_it_become_one_config(write: Write) -> None:
     )
 
 
+@pytest.mark.parametrize("section", ["model", "training", "run"])
+def test_a_section_whose_settings_are_all_commented_out_has_its_defaults(section: str, write: Write) -> None:
+    path = write(f"data:\n  path: a.txt\n{section}:\n  # name: commented out\n")
+    assert read_config(path) == Config.model_validate({"data": {"path": "a.txt"}})
+
+
 def test_a_byte_order_mark_is_no_mistake(write: Write) -> None:
     assert read_config(write("\ufeffdata: {path: a}\n")) == read_config(write("data: {path: a}\n"))
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from charlm.checkpoint import Checkpoint
+from charlm.cli.opening import blas_threads
 from charlm.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, Run, make_config, train
 from tests.processes import COMMAND, ENVIRONMENT, run_on_terminal
@@ -266,3 +268,12 @@ def test_bytes_that_are_no_utf_8_are_written_as_replacements(charlm: Run, traine
     result = charlm("sample", "-c", "bytes.safetensors", "--length", "300", "--seed", "1")
     assert result.exit_code == 0
     assert set(result.stdout) == {*map(chr, range(len(symbols) - 1)), "\ufffd"}
+
+
+def test_one_text_is_written_on_one_blas_thread_and_several_on_blas_own_number(trained: dict[str, Path]) -> None:
+    model = Checkpoint.load(trained["lstm"] / "best.safetensors").model()
+    with threadpool_limits(3, user_api="blas"):
+        with blas_threads(model, 1):
+            assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
+        with blas_threads(model, 2):
+            assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {3}

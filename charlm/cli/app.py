@@ -27,9 +27,6 @@ class _Commands(TyperGroup):
                 abandon_output()
             say(f"charlm: {error}")
             raise typer.Exit(error.exit_code) from error
-        except BrokenPipeError as error:  # the reader has enough: `charlm sample | head`
-            abandon_output()
-            raise typer.Exit(0) from error
         except KeyboardInterrupt as error:
             say("")
             raise typer.Exit(INTERRUPTED) from error
@@ -77,11 +74,20 @@ def main() -> None:
     try:
         app()
     except SystemExit as ending:
-        if isinstance(ending.__context__, BrokenPipeError):  # help and version, too, may meet a reader that has enough
+        if isinstance(ending.__context__, BrokenPipeError):  # the reader has enough: `charlm sample | head`
             abandon_output()
             sys.exit(0)
         raise
-    except OSError as error:  # commands have told theirs; what is left is help or version on a full disk
+    except OSError as error:
+        _end_if_output_is_broken(error)
+        raise
+
+
+def _end_if_output_is_broken(error: OSError) -> None:
+    """End the process where help or version could not be written; commands tell of their own output themselves."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         abandon_output()
         say(f"charlm: standard output: cannot write there ({error.strerror}). Send the output elsewhere.")
         sys.exit(StorageError.exit_code)

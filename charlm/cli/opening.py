@@ -68,9 +68,12 @@ def read_file(name: str, checkpoint: "Checkpoint") -> "Ids":
     from charlm.text.files import text_pieces
 
     pieces, source = _open_bytes(name)
-    ids = encode_pieces(text_pieces(pieces, source, checkpoint.config.data), checkpoint.vocabulary)
+    try:
+        ids = encode_pieces(text_pieces(pieces, source, checkpoint.config.data), checkpoint.vocabulary)
+    except UnknownCharactersError as error:
+        raise UnknownCharactersError(f"{source}: {error}") from error
     if len(ids) == 0:
-        raise TextError(f"{source}: there is no text here; it is empty.")
+        raise TextError(f"{source}: there is no text here; it is empty. Name a file that holds some.")
     return ids
 
 
@@ -113,13 +116,16 @@ def strangers_note(vocabulary: "Vocabulary", text: str) -> str | None:
 
 @contextmanager
 def blas_threads(model: "LanguageModel[Any]", texts: int) -> Iterator[None]:
-    """Give NumPy the threads that serve best: for one text the model's choice, for more BLAS's own."""
+    """Give NumPy one BLAS thread for one text, whose products are too small to share, and BLAS's own for more.
+
+    On a busy machine a second thread that is waited for at every step costs far more than it ever gives.
+    """
     from charlm.models.recurrent import RecurrentModel
 
     if isinstance(model, RecurrentModel) and texts == 1:
         from threadpoolctl import threadpool_limits
 
-        with threadpool_limits(model.threads):
+        with threadpool_limits(1):
             yield
     else:
         yield

@@ -48,6 +48,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     tree = {} if document.value is None else document.value
     if not isinstance(tree, dict):
         raise _all_mistakes([*problems, f"{path}:1: expected sections ({', '.join(Config.model_fields)})"])
+    tree = {name: {} if value is None else value for name, value in tree.items()}  # a section all commented out
     origins: Origins = {tuple(map(str, place)): f"{path}:{line}" for place, line in document.lines.items() if place}
     origins[()] = str(path)
     for override in overrides:

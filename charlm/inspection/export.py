@@ -3,6 +3,7 @@
 csv    one row a character: position, character, then a column a unit, named "signal layer:index"
 json   {"characters": […], "units": [{"signal", "layer", "index", "values": […]}, …]}
 npz    one float32 array [time, layer, unit] for each signal, by its name; and ids, characters [time]
+       (NumPy's strings cannot end with byte 0: there the character is empty, and the id alone speaks)
 """
 
 import csv

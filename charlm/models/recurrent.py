@@ -20,9 +20,6 @@ from charlm.models.language_model import Logits, Symbols
 RecurrentState = tuple[Activations, ...]
 """The last activations of each layer; only the cell's memory is read from them."""
 
-_CORE_CACHE = 2 << 20
-"""Bytes of weights that stay in one core's own cache between steps, on machines of these years."""
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -64,16 +61,6 @@ class RecurrentModel:
     def vocabulary_size(self) -> int:
         """Number of symbols V."""
         return len(self._head_bias)
-
-    @property
-    def threads(self) -> int:
-        """BLAS threads that serve one text best.
-
-        One while the weights of a step stay in a core's cache: the products are too small to share. Past
-        that a step waits for memory, and a second core brings a second path to it.
-        """
-        weights = [layer.hidden_weight for layer in self._layers] + [layer.input_weight for layer in self._layers[1:]]
-        return 1 if sum(weight.nbytes for weight in weights) <= _CORE_CACHE else 2
 
     def start(self, batch_size: int) -> RecurrentState:
         """Return the state at the beginning of ``batch_size`` texts: zeros."""

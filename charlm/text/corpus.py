@@ -84,7 +84,7 @@ def read_vocabulary(data: DataConfig) -> Vocabulary:
     """Return the vocabulary of the whole text that ``data`` names; raises TextError as `Corpus.read` does."""
     counts, _ = _count(find_files(data.path), data)
     if not counts.any():
-        raise TextError(f"{', '.join(data.path)}: there is no text here; it is empty.")
+        raise TextError(f"{', '.join(data.path)}: there is no text here; it is empty. Name a file that holds some.")
     return _vocabulary_of(counts, data)
 
 

@@ -92,8 +92,8 @@ def _not_text(source: str, encoding: str, error: UnicodeError, read: int) -> Tex
         offset = read - len(error.object) + error.start  # what the decoder still held ends where reading stopped
         where = f"byte 0x{error.object[error.start]:02x} at offset {offset:,} is not {encoding} ({error.reason})"
     return TextError(
-        f"{source}: {where}. Set data.encoding to the file's own (perhaps cp1252, cp949 or utf-16), or "
-        "data.unit: byte to read bytes as they are."
+        f"{source}: {where}. Save it as {encoding}; or, in a config, set data.encoding to the file's own (perhaps "
+        "cp1252, cp949 or utf-16), or data.unit: byte to read bytes as they are."
     )
 
 
