@@ -71,24 +71,35 @@ def training(quick: bool) -> None:
     """Measure training as `charlm train` does it, bar, metrics, checkpoints, evaluation and sample included."""
     steps = 4 if quick else 60
     with TemporaryDirectory() as folder:
-        corpus = _trainer(folder, steps).corpus
+        corpus = _trainer(folder, steps, steps).corpus
         contestants = {
             "bare nn.LSTM loop": partial(_train_bare, corpus, steps, at_once=256),
-            "charlm train": partial(_train_charlm, folder, steps),
+            "charlm train": partial(_train_charlm, folder, steps, steps // 2),
             "nn.LSTM, a character at a time": partial(_train_bare, corpus, steps // 4, at_once=1, share=4),
         }
         race("training, LSTM 2×128, B = T = 50, V = 65", "characters a second", 1 if quick else 5, contestants)
 
 
-def _trainer(folder: str, steps: int) -> Trainer:
-    data, run = {"path": str(_made_text(folder, 200_000))}, {"directory": folder, "save_every": steps // 2}
+def checkpoints(quick: bool) -> None:
+    """Measure what a full, verified checkpoint every 100 steps costs, the last step's own aside."""
+    steps = 4 if quick else 400
+    with TemporaryDirectory() as folder:
+        contestants = {
+            "charlm train, one at the end": partial(_train_charlm, folder, steps, steps),
+            "charlm train, one every 100 steps": partial(_train_charlm, folder, steps, steps // 4),
+        }
+        race("checkpoints, LSTM 2×128, B = T = 50, V = 65", "characters a second", 1 if quick else 5, contestants)
+
+
+def _trainer(folder: str, steps: int, save_every: int) -> Trainer:
+    data, run = {"path": str(_made_text(folder, 200_000))}, {"directory": folder, "save_every": save_every}
     shape = {"batch_size": LANES, "sequence_length": STEPS, "steps": steps, "device": "cpu"}
     config = Config.model_validate({"data": data, "model": SMALL.model_dump(), "training": shape, "run": run})
     return Trainer(config, Corpus.read(config.data))
 
 
-def _train_charlm(folder: str, steps: int) -> float:
-    trainer = _trainer(folder, steps)
+def _train_charlm(folder: str, steps: int, save_every: int) -> float:
+    trainer = _trainer(folder, steps, save_every)
     for step in range(WARM_UP):
         trainer.train_step(trainer.streams.at(step), 0.002)
     with redirect_stderr(StringIO()):  # the bar of a terminal, drawn where nobody looks
@@ -214,7 +225,7 @@ def starting(quick: bool) -> None:
         return time.perf_counter() - started
 
     with TemporaryDirectory() as folder:
-        _trainer(folder, 2).checkpoint().weights_only().save(path := Path(folder, "model.safetensors"))
+        _trainer(folder, 2, 2).checkpoint().weights_only().save(path := Path(folder, "model.safetensors"))
         ours = partial(seconds, "-m", "charlm", "sample", "--checkpoint", str(path), "--length", "500")
         contestants = {"import torch": partial(seconds, "-c", "import torch"), "charlm sample --length 500": ours}
         race("a new process, LSTM 2×128", "seconds", 1 if quick else 9, contestants)
@@ -227,7 +238,7 @@ def _made_text(folder: str, size: int) -> Path:
     return path
 
 
-SECTIONS = {section.__name__: section for section in (training, sampling, reading, vocabulary, starting)}
+SECTIONS = {section.__name__: section for section in (training, checkpoints, sampling, reading, vocabulary, starting)}
 
 
 def main(

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from charlm.training.runs import RunDirectory
     from charlm.training.trainer import Trainer
 
-_SPINS = "1000"
-"""Turns for which torch's OpenMP threads wait awake for each other. GNU OpenMP's own number lets a machine that is
-busy with one other program train a hundred times slower; this one costs an idle machine about an eighth."""
+_ENVIRONMENT = {
+    # Turns for which torch's OpenMP threads wait awake for each other. GNU OpenMP's own number lets a machine that is
+    # busy with one other program train a hundred times slower; this one costs an idle machine about an eighth.
+    "GOMP_SPINCOUNT": "1000",
+    # Without it cuDNN's recurrent kernels give other last digits every time (documentation of torch.nn.LSTM).
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:2",
+}
+"""What is read once, when torch is imported; whoever sets it otherwise is heard."""
 
 
 def train(
@@ -57,7 +62,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and the result.")] = False,
 ) -> None:
     """Train a model as a config file says."""
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read once, when torch is imported
+    os.environ.update(_ENVIRONMENT | os.environ)
     from charlm.cli.beginning import begin
     from charlm.config.reading import read_config
     from charlm.training.runs import RunDirectory, check_space

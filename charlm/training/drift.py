@@ -7,7 +7,7 @@
 The text itself is compared by the hash of its content, so that it may have moved.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from charlm.checkpoint import Checkpoint
@@ -76,9 +76,6 @@ class Change:
     was: object
     now: object
 
-    def __str__(self) -> str:
-        return f"{self.key}: {self.was} → {self.now}"
-
 
 def changes(was: Config, now: Config) -> list[Change]:
     """Return every setting that differs, in the order of the config."""
@@ -101,7 +98,8 @@ def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str
         if key not in KEYS:
             raise ConfigError(f"--allow-change {unknown_key(key)}")
     found = changes(was, now)
-    table = "\n  ".join(f"{change}   ({_decision(change.key, allowed)})" for change in found)
+    rows = _rows(found, [f"({_decision(change.key, allowed)})" for change in found])
+    table = "\n  ".join(rows)
     if any(change.key in SETTLED for change in found):
         raise CheckpointError(
             f"this run cannot go on with these settings:\n  {table}\nTake back what is settled, or start a run of "
@@ -111,14 +109,14 @@ def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str
     if needed:
         options = " ".join(f"--allow-change {key}" for key in needed)
         raise ConfigError(f"these settings would make it another run:\n  {table}\nIf that is meant, add {options}.")
-    return [f"{change}   ({_decision(change.key, allowed)})" for change in found]
+    return rows
 
 
 def check_weights(source: Config, now: Config) -> None:
     """Raise CheckpointError unless a model of ``now`` can take the weights of one of ``source``."""
     found = [change for change in changes(source, now) if change.key in _WEIGHTS]
     if found:
-        table = "\n  ".join(map(str, found))
+        table = "\n  ".join(_rows(found, [""] * len(found)))
         raise CheckpointError(
             f"a model of this config cannot take these weights:\n  {table}\nSet these as they were, or start afresh."
         )
@@ -135,6 +133,14 @@ def adapted(checkpoint: Checkpoint, config: Config) -> Checkpoint:
         progress = progress.model_copy(update=began)
         tensors = {name: value for name, value in tensors.items() if not name.startswith("state.")}
     return replace(checkpoint, config=config, progress=progress, tensors=tensors)
+
+
+def _rows(found: Sequence[Change], decisions: Sequence[str]) -> list[str]:
+    """Return a line for each change, in columns."""
+    differences = [f"{change.was} → {change.now}" for change in found]
+    keys, width = max((len(change.key) for change in found), default=0), max(map(len, differences), default=0)
+    lines = zip(found, differences, decisions, strict=True)
+    return [f"{change.key:{keys}}  {difference:{width}}  {decision}".rstrip() for change, difference, decision in lines]
 
 
 def _decision(key: str, allowed: Collection[str]) -> str:
