@@ -100,9 +100,9 @@ def _train(trainer: "Trainer", run: "RunDirectory", quiet: bool) -> None:
     with Requests() as requests:
         drive(trainer, run, _watch(trainer, quiet), requests)
     if requests.stop is not None and not trainer.finished:
-        _tell(
-            f"{requests.stop.name}: {run.path} is saved at step {trainer.progress.step:,}. --resume goes on from there."
-        )
+        numbered = "" if run.path.name == trainer.config.run.name else f" --name {shlex.quote(run.path.name)}"
+        saved = f"{requests.stop.name}: {run.path} is saved at step {trainer.progress.step:,}"
+        _tell(f"{saved}. The same command with --resume{numbered} goes on from there.")
         raise typer.Exit(exit_code(requests.stop))
     show(facts(f"{run.path} is trained", _results(trainer, run)))
 
