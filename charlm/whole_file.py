@@ -28,7 +28,7 @@ def write_whole_file(path: Path, content: bytes) -> None:
     try:
         _write_through(temporary, content)
         temporary.replace(path)
-        _force_to_disk(path.parent)
+        force_to_disk(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -42,10 +42,10 @@ def write_whole_file(path: Path, content: bytes) -> None:
 
 def remove_abandoned(folder: Path) -> None:
     """Delete the temporary files that processes of this machine left in ``folder`` when they were killed."""
-    with contextlib.suppress(OSError):  # what cannot be cleaned can stay
-        for path in folder.iterdir():
-            name = _TEMPORARY.fullmatch(path.name)
-            if name and name["host"] == platform.node() and not _is_writing(int(name["process"])):
+    for path in folder.glob(".charlm-*.tmp"):
+        name = _TEMPORARY.fullmatch(path.name)
+        if name and name["host"] == platform.node() and not _is_writing(int(name["process"])):
+            with contextlib.suppress(OSError):  # what cannot be removed can stay
                 path.unlink()
 
 
@@ -69,7 +69,8 @@ def _write_through(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _force_to_disk(folder: Path) -> None:
+def force_to_disk(folder: Path) -> None:
+    """Return when the names in a folder would survive a power cut; raises OSError when the disk refuses."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

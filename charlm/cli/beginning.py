@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from charlm.checkpoint import Checkpoint
 from charlm.cli.opening import open_checkpoint
+from charlm.config.reading import read_config
 from charlm.config.settings import Config
-from charlm.errors import CheckpointError, UnknownCharactersError
+from charlm.errors import CheckpointError, ConfigError, UnknownCharactersError
 from charlm.text.corpus import Corpus, read_vocabulary
 from charlm.training.drift import adapted, check_resume, check_weights
 from charlm.training.finding import Resumable, newest_checkpoint
@@ -28,7 +29,7 @@ def begin(
 
     ``run`` is the folder of a run that is to go on. Nothing is written.
     """
-    found = resumable(run, config) if run else None
+    found = resumable(run) if run else None
     if run and found:
         return resume(found, run, config, allowed, tell)
     if init_from is not None:
@@ -37,14 +38,14 @@ def begin(
     return Trainer(config, Corpus.read(config.data)), None
 
 
-def resumable(run: RunDirectory, config: Config) -> Resumable | None:
+def resumable(run: RunDirectory) -> Resumable | None:
     """Return where a run may go on from; None when it was interrupted before its first full checkpoint.
 
     Raises CheckpointError when there were some and none is left.
     """
     found = newest_checkpoint(run.path)
     steps = [metrics["step"] for metrics in run.metrics()]
-    if found is None and steps and steps[-1] > (config.run.save_every or steps[0]):
+    if found is None and steps and steps[-1] > (_save_every(run) or steps[0]):
         raise CheckpointError(
             f"{run.path}: this run came to step {steps[-1]:,}, but its full checkpoints are gone. Start a new run from "
             f"its best weights: --name NEW --init-from {run.best}."
@@ -64,9 +65,13 @@ def resume(
     corpus = _same_corpus(checkpoint, config)
     if _has_lost_its_best(run, checkpoint):
         tell(f"{run.best} is missing or damaged; the weights of step {checkpoint.progress.step:,} stand in for it.")
-        stand_in = {"best_step": checkpoint.progress.step, "best_validation_loss": None}
-        checkpoint = replace(checkpoint, progress=checkpoint.progress.model_copy(update=stand_in))
+        checkpoint = _standing_in(checkpoint)
     trainer = Trainer.resume(adapted(checkpoint, config), corpus)
+    if trainer.finished and trainer.progress.best_step is None:
+        raise ConfigError(
+            f"{run.path}: this run has come to step {trainer.progress.step:,} without an evaluation, and these "
+            "settings end it there. Let it train on with more training.steps or training.epochs."
+        )
     here = environment(trainer.device)
     others = [
         f"{name} was {was}, is {here[name]}"
@@ -105,6 +110,22 @@ def _same_corpus(checkpoint: Checkpoint, config: Config) -> Corpus:
     if corpus.sha256 != checkpoint.corpus.sha256:
         raise CheckpointError(changed)
     return corpus
+
+
+def _save_every(run: RunDirectory) -> int | None:
+    """Return how often the run was saved so far, as its own config says."""
+    try:
+        return read_config(run.path / "config.yaml").run.save_every
+    except ConfigError:
+        return None
+
+
+def _standing_in(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint as the best there is, with its own validation loss if it was evaluated just then."""
+    progress = checkpoint.progress
+    loss = progress.validation_loss if progress.characters_since_evaluation == 0 else None
+    best = {"best_step": progress.step, "best_validation_loss": loss}
+    return replace(checkpoint, progress=progress.model_copy(update=best))
 
 
 def _has_lost_its_best(run: RunDirectory, checkpoint: Checkpoint) -> bool:

@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from charlm.errors import StorageError
@@ -54,9 +54,11 @@ def flush() -> None:
 def say(message: str) -> None:
     """Tell the user something, on standard error; where nobody can be told, go on."""
     if sys.stderr is not None:
-        with suppress(OSError):
+        try:
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
+        except OSError:
+            _abandon(2)
 
 
 def output_console() -> "Console":
@@ -83,7 +85,11 @@ def facts(title: str, rows: Sequence[tuple[str, object]]) -> "RenderableType":
 
 def abandon_output() -> None:
     """Let what is still buffered go nowhere, so that the interpreter's last flush cannot fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _abandon(1)
+
+
+def _abandon(descriptor: int) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from itertools import islice
 from charlm.checkpoint import Checkpoint
 from charlm.cli.progress import Progress
 from charlm.cli.signals import Requests
+from charlm.errors import DivergenceError
 from charlm.sampling import sample
 from charlm.training.report import Report, Rollback
 from charlm.training.runs import RunDirectory
@@ -17,13 +18,19 @@ _SAMPLE_LENGTH = 160
 def drive(trainer: Trainer, run: RunDirectory, progress: Progress, requests: Requests) -> None:
     """Train until the trainer has finished or a signal asks for the end; either way the last step is saved."""
     try:
-        for event in trainer.run():
+        events = trainer.run()
+        for event in events:
             if isinstance(event, Rollback):
                 progress.show_rollback(event)
                 continue
             progress.update(event)
             stopping = requests.stop is not None  # a signal that comes after this line waits for the next step
-            _keep(trainer, run, progress, event, asked=requests.taken() or stopping)
+            try:
+                _keep(trainer, run, progress, event, asked=requests.taken() or stopping)
+            except DivergenceError as error:  # what no loss has shown yet; the trainer knows what to do about it
+                rollback = events.throw(error)
+                if isinstance(rollback, Rollback):
+                    progress.show_rollback(rollback)
             if stopping:
                 return
     finally:

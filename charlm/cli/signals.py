@@ -6,6 +6,7 @@ SIGUSR1                     finish the step, save, go on
 
 import os
 import signal
+import sys
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
@@ -45,8 +46,11 @@ class Requests:
                 signal.signal(stopping, signal.SIG_DFL)
             raise SystemExit(exit_code(signal.Signals(number)))
         self.stop, self._save = signal.Signals(number), True
-        with suppress(OSError):  # past Python's buffers, which may be in use at this very moment
-            os.write(2, b"\ncharlm: finishing this step and saving; the same again stops at once.\n")
+        if sys.stderr is not None:  # where it is closed, its number may be a checkpoint's by now
+            with suppress(OSError):  # past Python's buffers, which may be in use at this very moment
+                os.write(
+                    sys.stderr.fileno(), b"\ncharlm: finishing this step and saving; the same again stops at once.\n"
+                )
 
 
 def exit_code(number: signal.Signals) -> int:

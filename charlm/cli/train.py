@@ -65,10 +65,12 @@ def train(
     os.environ.update(_ENVIRONMENT | os.environ)
     from charlm.cli.beginning import begin
     from charlm.config.reading import read_config
+    from charlm.training.drift import check_known
     from charlm.training.runs import RunDirectory, check_space
 
     if allow_change and not resume:
         raise ConfigError("--allow-change speaks of a run that goes on; use it with --resume.")
+    check_known(allow_change or [])
     options = {"run.name": name, "training.device": device}
     given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None]
     resolved = read_config(config, [*(settings or []), *given])
@@ -82,11 +84,13 @@ def train(
 
             show(facts(f"plan of {config}", plan(trainer)))
             return
-        check_space(resolved, trainer.weights)
+        check_space(resolved, trainer.weights, run.path if run else None)
         if run:
             run.rewind(found, resolved)
         else:
             run = held.enter_context(RunDirectory.create(resolved))
+        if init_from is not None and not found:
+            run.save(trainer.checkpoint())  # what it begins with, so that --resume never begins with less
         _train(trainer, run, quiet)
 
 
@@ -116,7 +120,11 @@ def _watch(trainer: "Trainer", quiet: bool) -> "Progress":
 
     if quiet:
         return Silence()
-    return Bar(trainer.progress.step, trainer.total_steps) if sys.stderr.isatty() else Lines(trainer.total_steps)
+    return (
+        Bar(trainer.progress.step, trainer.total_steps)
+        if sys.stderr is not None and sys.stderr.isatty()
+        else Lines(trainer.total_steps)
+    )
 
 
 def _results(trainer: "Trainer", run: "RunDirectory") -> list[tuple[str, object]]:

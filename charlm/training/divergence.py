@@ -41,9 +41,10 @@ class Watch:
 
     def _error(self, step: int, found: str, state: str) -> DivergenceError:
         before = ", ".join(f"{loss:.4g}" for loss in self._losses) or "none"
+        rollback = "" if self._training.on_divergence == "rollback" else ", or set training.on_divergence: rollback"
         return DivergenceError(
             f"training diverged at step {step}: {found}; the losses before it: {before}. {state} "
-            f"Lower training.learning_rate (now {self._training.learning_rate:g}) or training.gradient_clip, or set "
-            "training.on_divergence: rollback. The run's last checkpoint is whole: "
-            "`--resume --set training.learning_rate=RATE --allow-change training.learning_rate` goes on from there."
+            f"Lower training.learning_rate (now {self._training.learning_rate:g}) or training.gradient_clip{rollback}. "
+            "From the run's last checkpoint, if it has one, "
+            "`--resume --set training.learning_rate=RATE --allow-change training.learning_rate` goes on."
         )

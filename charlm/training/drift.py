@@ -88,15 +88,19 @@ def changes(was: Config, now: Config) -> list[Change]:
     ]
 
 
+def check_known(keys: Collection[str]) -> None:
+    """Raise ConfigError for a setting that there is none of."""
+    for key in keys:
+        if key not in KEYS:
+            raise ConfigError(f"--allow-change {unknown_key(key)}")
+
+
 def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str]:
     """Return a note on each setting that changed and may.
 
     Raises CheckpointError when a settled one did, and ConfigError when one that changes the run did and is not among
     ``allowed``; either way with all that changed.
     """
-    for key in allowed:
-        if key not in KEYS:
-            raise ConfigError(f"--allow-change {unknown_key(key)}")
     found = changes(was, now)
     rows = _rows(found, [f"({_decision(change.key, allowed)})" for change in found])
     table = "\n  ".join(rows)

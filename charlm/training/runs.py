@@ -23,12 +23,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from charlm.checkpoint import Checkpoint, Progress, step_name
+from charlm.checkpoint import Checkpoint, Progress, step_name, step_of
 from charlm.config.settings import Config
 from charlm.config.writing import resolved_yaml
 from charlm.errors import CheckpointError, ConfigError, StorageError
 from charlm.training.finding import BEST, LATEST, Resumable, full_checkpoints
-from charlm.whole_file import remove_abandoned, write_whole_file
+from charlm.whole_file import force_to_disk, remove_abandoned, write_whole_file
 
 METRICS = "metrics.jsonl"
 """The file of a run that holds a line of JSON for each evaluation."""
@@ -55,6 +55,8 @@ class RunDirectory:
         try:
             parent.mkdir(parents=True, exist_ok=True)
             path = _make_new(parent, name)
+            for folder in (parent, *parent.absolute().parents[:1]):  # a new folder's name must survive a power cut too
+                force_to_disk(folder)
         except OSError as error:
             raise StorageError(
                 f"{parent / name}: cannot make the run's folder ({error.strerror}). "
@@ -62,7 +64,12 @@ class RunDirectory:
             ) from error
         run = cls(path, config.run.keep)
         remove_abandoned(parent)
-        write_whole_file(path / "config.yaml", resolved_yaml(config).encode())
+        try:
+            write_whole_file(path / "config.yaml", resolved_yaml(config).encode())
+        except StorageError:
+            with contextlib.suppress(OSError):  # what could not begin leaves its name to the next
+                path.rmdir()
+            raise
         return run
 
     @classmethod
@@ -105,9 +112,7 @@ class RunDirectory:
         checkpoint.save(path)
         self._point_latest_here()
         Checkpoint.load(path)
-        for old in full_checkpoints(self.path)[: -self._keep]:
-            with contextlib.suppress(OSError):  # the next save tries again
-                old.unlink()
+        self._delete_older(checkpoint.progress.step)
 
     def rewind(self, found: Resumable | None, config: Config) -> None:
         """Make the folder what it was when that checkpoint was saved (None: when the run began), to go on from there.
@@ -120,13 +125,21 @@ class RunDirectory:
         for path in found.damaged if found else ():
             with contextlib.suppress(OSError):
                 path.replace(f"{path}.damaged")
-        write_whole_file(self.path / "config.yaml", resolved_yaml(config).encode())
         progress = found.checkpoint.progress if found else Progress()
         lines = [line for line, metrics in self._metrics_lines() if metrics["step"] <= progress.step]
         if lines or (self.path / METRICS).exists():
             self._write_metrics(lines)
+        write_whole_file(self.path / "config.yaml", resolved_yaml(config).encode())
         if found and progress.best_step == progress.step != self.best_step():
             self.save_best(found.checkpoint)
+        self._delete_older(progress.step)
+
+    def _delete_older(self, step: int) -> None:
+        """Delete the full checkpoints that are past ``run.keep``, counted back from this step's."""
+        until = [path for path in full_checkpoints(self.path) if (step_of(path) or 0) <= step]
+        for old in until[: -self._keep]:
+            with contextlib.suppress(OSError):  # the next save tries again
+                old.unlink()
 
     def best_step(self) -> int | None:
         """Return the step of the best weights that lie here; None when there are none, or they are damaged."""
@@ -155,8 +168,10 @@ class RunDirectory:
 
     def _point_latest_here(self) -> None:
         latest, line = self.path.parent / LATEST, f"{self.path.name}\n".encode()
-        if not latest.is_file() or latest.read_bytes() != line:
-            write_whole_file(latest, line)
+        with contextlib.suppress(OSError):  # what cannot be read is written anew
+            if latest.read_bytes() == line:
+                return
+        write_whole_file(latest, line)
 
 
 def checkpoint_sizes(weights: int) -> tuple[int, int]:
@@ -164,25 +179,38 @@ def checkpoint_sizes(weights: int) -> tuple[int, int]:
     return 4 * weights, 12 * weights
 
 
-def check_space(config: Config, weights: int) -> None:
-    """Raise StorageError unless the disk has room for all that a run with so many weights keeps at a time."""
-    run = Path(config.run.directory, config.run.name)
+def check_space(config: Config, weights: int, run: Path | None = None) -> None:
+    """Raise StorageError unless the disk has room for all that a run with so many weights keeps at a time.
+
+    What lies in the folder ``run`` of a run that goes on is not needed again.
+    """
+    parent = Path(config.run.directory)
+    if (parent / LATEST).is_dir():
+        raise StorageError(
+            f"{parent / LATEST}: the newest run's name belongs here, but this is a folder. Move it away."
+        )
     best, full = checkpoint_sizes(weights)
     needed = (config.run.keep + 1) * full + 2 * best
-    there = sum(path.stat().st_size for path in run.glob("*.safetensors")) if run.is_dir() else 0
-    folder = next(parent for parent in (run, *run.absolute().parents) if parent.is_dir())
-    free = shutil.disk_usage(folder).free + there
+    there = sum(path.lstat().st_size for path in run.glob("*.safetensors")) if run else 0
+    folder = next(place for place in (parent, *parent.absolute().parents) if place.is_dir())
+    try:
+        free = shutil.disk_usage(folder).free + there
+    except OSError:  # a disk that does not tell its room may have it
+        return
     if free < needed:
         raise StorageError(
-            f"{run}: this run keeps up to {needed / 1e6:,.1f} MB ({config.run.keep} full checkpoints, one more while "
-            f"it is written, and the best), and {free / 1e6:,.1f} MB are free. Free some space, lower run.keep, or "
-            "choose another place with --set run.directory=FOLDER."
+            f"{parent / config.run.name}: this run keeps up to {needed / 1e6:,.1f} MB ({config.run.keep} full "
+            f"checkpoints, one more while it is written, and the best), and {free / 1e6:,.1f} MB are free. Free some "
+            "space, lower run.keep, or choose another place with --set run.directory=FOLDER."
         )
 
 
 def _held(path: Path) -> int:
     """Return a descriptor that holds the folder for this process until it is closed, or the process dies."""
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot open the run's folder ({error.strerror}). Choose another place.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

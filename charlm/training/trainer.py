@@ -13,7 +13,7 @@ The trainer never prints and never saves: it yields a Report after every step, a
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -83,7 +83,7 @@ class Trainer:
         impatient = patience is not None and self.progress.evaluations_without_better >= patience
         return impatient or self.progress.step >= self.total_steps
 
-    def run(self) -> Iterator[Report | Rollback]:
+    def run(self) -> Generator[Report | Rollback, None, None]:
         """Train until finished, yielding a report after every step.
 
         The last step is always evaluated. When a loss or gradient is not finite, DivergenceError is raised before
@@ -209,6 +209,7 @@ class Trainer:
         self._state = unpack(good.tensors, self.network, self.optimizer, self.device)
         factor = good.progress.rate_factor * 0.5 ** (count - good.progress.rollbacks)
         self.progress = good.progress.model_copy(update={"rollbacks": count, "rate_factor": factor})
+        self._watch = Watch(self.config.training)
         return Rollback(str(error), self.progress.step, count, factor)
 
     def _advance(self, meter: Meter, characters: int, started: float, validation_loss: float | None) -> bool:
