@@ -12,12 +12,11 @@ Letters: B lanes, T steps, V symbols.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from charlm.models.language_model import LanguageModel, Logits, State
+from charlm.models.language_model import LanguageModel, State
+from charlm.models.prediction import surprise
 from charlm.text.streams import Streams
 from charlm.text.vocabulary import Vocabulary
 
@@ -65,15 +64,6 @@ def evaluate(model: LanguageModel[State], vocabulary: Vocabulary, streams: Strea
         utf8_bytes += int(sizes[window.targets].sum())
         readable = readable and not np.isin(window.targets, list(vocabulary.special.values())).any()
     return Score(streams.characters, nats, utf8_bytes if readable else None)
-
-
-def surprise(logits: Logits, targets: NDArray[Any]) -> NDArray[np.float64]:
-    """Return −ln softmax(logits (B, T, V)) of each target (B, T), in nats."""
-    scores = logits.astype(np.float64)
-    scores -= scores.max(axis=-1, keepdims=True)
-    chosen = np.take_along_axis(scores, targets[..., None].astype(np.intp), axis=-1)[..., 0]
-    surprises: NDArray[np.float64] = np.log(np.exp(scores).sum(axis=-1)) - chosen
-    return surprises
 
 
 def _utf8_size(vocabulary: Vocabulary, symbol: str) -> int:

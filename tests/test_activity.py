@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from charlm.cli.activity import activity
+from charlm.config.settings import ModelConfig
 from charlm.inspection.trace import Trace, Unit
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -27,7 +28,8 @@ def column(*values: float) -> NDArray[np.float32]:
 
 
 def drawn(trace: Trace, units: list[Unit], characters: str, *, squashed: bool = True, width: int = 80) -> list[str]:
-    lines = activity(trace, units, characters, squashed=squashed, width=width)
+    model = ModelConfig(kind="rnn", nonlinearity="tanh" if squashed else "relu")
+    lines = activity(trace, units, characters, model, width)
     return "".join(f"{line.plain}\n" for line in lines).splitlines()
 
 
@@ -111,7 +113,7 @@ def test_characters_are_coloured_by_the_first_unit_low_blue_high_orange() -> Non
     console = Console(
         file=screen, force_terminal=True, color_system="truecolor", markup=False, width=80, no_color=False
     )
-    for line in activity(trace, [Unit("hidden", 0, 0), Unit("hidden", 0, 1)], "abc", squashed=True, width=80):
+    for line in activity(trace, [Unit("hidden", 0, 0), Unit("hidden", 0, 1)], "abc", ModelConfig(), 80):
         console.print(line)
     text = next(line for line in screen.getvalue().splitlines() if "a" in line and "hidden" not in line)
     backgrounds = [piece.split("m")[0].split("48;2;")[1] for piece in text.split("\x1b[") if "48;2;" in piece]

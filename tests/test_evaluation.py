@@ -8,8 +8,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from charlm.checkpoint import Checkpoint
-from charlm.evaluation import evaluate, surprise
+from charlm.evaluation import evaluate
 from charlm.models.network import RecurrentNetwork
+from charlm.models.prediction import surprise
 from charlm.text.streams import Streams, one_lane
 from charlm.text.vocabulary import Vocabulary
 from tests.conftest import TEXT

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 import charlm
-from charlm.cli import config, evaluate, inspect_hidden, sample, train, vocabulary
+from charlm.cli import config, evaluate, inspect_gradients, inspect_hidden, sample, train, vocabulary
 from charlm.cli.display import abandon_output, flush, say
 from charlm.errors import CharlmError, StorageError
 
@@ -44,6 +44,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("inspect-hidden")(inspect_hidden.inspect_hidden)
+app.command("inspect-gradients")(inspect_gradients.inspect_gradients)
 app.command("evaluate")(evaluate.evaluate)
 app.command("vocabulary")(vocabulary.vocabulary)
 app.add_typer(config.app, name="config")

@@ -46,7 +46,7 @@ def evaluate(
         raise ConfigError("say what to score once: either --file or --split.")
     path, opened = open_checkpoint(checkpoint)
     if file is not None:
-        ids = read_file(file, opened)
+        ids = read_file(file, opened.config.data, opened.vocabulary)
         if len(ids) < 2:
             raise TextError(f"{file}: one character leaves nothing to predict; scoring needs two or more.")
         streams = one_lane(ids)

@@ -1,39 +1,24 @@
-"""``charlm inspect-hidden``: watch hidden units, cell states and gates over time."""
+"""``charlm inspect-hidden``: watch hidden units, cell states and gates over time, and find out what they follow."""
 
-import re
-import sys
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.cli.display import output_console, say, show, write_bytes
-from charlm.cli.opening import (
-    CheckpointOption,
-    blas_threads,
-    open_checkpoint,
-    read_file,
-    read_split,
-    strangers_note,
-    unescape,
-)
+from charlm.cli.display import say
+from charlm.cli.opening import CheckpointOption, blas_threads, open_checkpoint, read_file, read_split, strangers_note
+from charlm.cli.opening import unescape as unescaped
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from charlm.checkpoint import Checkpoint
-    from charlm.inspection.trace import Trace, Unit
     from charlm.text.vocabulary import Ids
 
-_LIVELIEST = 5
-"""Units shown on a terminal when none is asked for."""
-_SHOWN = 500
-"""Characters of the validation text shown on a terminal when no text is given."""
-_FILE_WIDTH = 100
-"""Columns of the terminal's drawing when it goes into a file."""
+_READ = {"terminal": 500, "png": 500, "html": 2000}
+"""Characters of the validation text that are shown when no text is given."""
+_SEARCHED = 20_000
+"""And that are searched for patterns."""
 
 
 class Format(StrEnum):
@@ -43,6 +28,8 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     npz = "npz"
+    png = "png"
+    html = "html"
 
 
 def inspect_hidden(
@@ -62,8 +49,31 @@ def inspect_hidden(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="hidden, or cell, input, forget, output, candidate (lstm), reset, update, candidate (gru); "
-            "repeatable. Left out: hidden, and all of them for npz.",
+            help="hidden, or cell, input, forget, output, candidate (lstm), reset, update, candidate (gru), or all; "
+            "repeatable. Left out: hidden, and all of them for npz and --find.",
+            show_default=False,
+        ),
+    ] = None,
+    layers: Annotated[
+        list[int] | None,
+        typer.Option(min=0, metavar="LAYER", help="Only these layers, from 0; repeatable.", show_default=False),
+    ] = None,
+    find: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Rank all units by how well they follow a pattern of the text: quotes, parentheses, brackets, "
+            "position-in-line, since-newline, word-start, position-in-word, upper-case, digit, white-space, "
+            "indentation, all, or a regular expression.",
+            show_default=False,
+        ),
+    ] = None,
+    ablate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER:INDEX",
+            help="Hold this unit at its mean and score the text again, with --find inside and outside the pattern; "
+            "repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -75,91 +85,40 @@ def inspect_hidden(
 ) -> None:
     """Trace hidden units while the model reads; without a text, its own validation text.
 
-    Without --unit the terminal shows the five units that vary most, csv and json hold all.
+    Without --unit the terminal and the picture show the five units that vary most; the others hold all.
     """
-    from charlm.inspection.trace import trace
+    from charlm.cli import tracing, unit_search
+    from charlm.inspection.trace import Watched
 
     if text is not None and file is not None:
         raise ConfigError("give the text once: either --text or --file.")
-    _, opened = open_checkpoint(checkpoint)
-    model = opened.model()
+    path, opened = open_checkpoint(checkpoint)
     given = text is not None or file is not None
-    limit = max_characters or (None if given or format_ is not Format.terminal else _SHOWN)
-    ids = _read(opened, text, file)[:limit]
-    names = signal or (None if format_ is Format.npz else ["hidden"])
-    with blas_threads(model, 1):
-        traced = trace(model, ids, names)
-    chosen = [_find(traced, name, place) for name in traced.signals for place in unit or ()]
-    _write(opened, traced, chosen, format_, output)
+    searching = find is not None or ablate is not None
+    usual = _SEARCHED if searching else _READ.get(format_.value)
+    ids = _read(opened, text, file)[: max_characters or (None if given else usual)]
+    with blas_threads(opened.model(), 1):
+        if searching:
+            watched = Watched(_signals(signal, everything=True), layers)
+            unit_search.search(opened, ids, unit_search.Search(find, ablate or [], watched), format_.value, output)
+        else:
+            watched = Watched(_signals(signal, everything=format_ is Format.npz), layers)
+            tracing.write_trace(opened, ids, tracing.Wanted(watched, unit or [], str(path)), format_.value, output)
+
+
+def _signals(signal: list[str] | None, *, everything: bool) -> list[str] | None:
+    """Return the names that were asked for; None means all of the cell's."""
+    if signal is None:
+        return None if everything else ["hidden"]
+    return None if "all" in signal else list(dict.fromkeys(signal))
 
 
 def _read(checkpoint: "Checkpoint", text: str | None, file: str | None) -> "Ids":
     if file is not None:
-        return read_file(file, checkpoint)
+        return read_file(file, checkpoint.config.data, checkpoint.vocabulary)
     if text is None:
         return read_split(checkpoint, "validation")
-    ids = checkpoint.vocabulary.encode(unescape(text))
-    if note := strangers_note(checkpoint.vocabulary, unescape(text)):
+    ids = checkpoint.vocabulary.encode(unescaped(text))
+    if note := strangers_note(checkpoint.vocabulary, unescaped(text)):
         say(f"charlm: {note}")
     return ids
-
-
-def _find(trace: "Trace", signal: str, place: str) -> "Unit":
-    """Return the unit that ``LAYER:INDEX`` means; raises ConfigError when there is none."""
-    from charlm.inspection.trace import Unit
-
-    _, layers, size = trace.signals[signal].shape
-    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", place)
-    if match is None or int(match[1]) >= layers or int(match[2]) >= size:
-        raise ConfigError(
-            f"--unit {place}: expected LAYER:INDEX; this model has layers 0 to {layers - 1} "
-            f"and units 0 to {size - 1} in each."
-        )
-    return Unit(signal, int(match[1]), int(match[2]))
-
-
-def _write(
-    checkpoint: "Checkpoint", trace: "Trace", chosen: "list[Unit]", format_: Format, output: Path | None
-) -> None:
-    from charlm.whole_file import write_whole_file
-
-    if format_ is Format.npz and output is None and sys.stdout.isatty():
-        raise ConfigError("npz is no text for a terminal; name a file with --output FILE.")
-    if format_ is Format.terminal and output is None:
-        for line in _drawing(checkpoint, trace, chosen, output_console().width):
-            show(line)
-        return
-    content = _content(checkpoint, trace, chosen, format_)
-    if output is None:
-        write_bytes(content)
-    else:
-        write_whole_file(output, content)
-
-
-def _content(checkpoint: "Checkpoint", trace: "Trace", chosen: "list[Unit]", format_: Format) -> bytes:
-    """Return the trace as a file's bytes."""
-    from charlm.inspection.export import to_csv, to_json, to_npz
-
-    vocabulary = checkpoint.vocabulary
-    units = chosen or [unit for signal in trace.signals for unit in trace.units(signal)]
-    symbols = [vocabulary.symbols[index] for index in trace.ids]
-    match format_:
-        case Format.csv:
-            return to_csv(trace, units, vocabulary.marks(trace.ids)).encode()
-        case Format.json:
-            return to_json(trace, units, symbols).encode()
-        case Format.npz:
-            return to_npz(trace, symbols)
-        case Format.terminal:
-            drawing = _drawing(checkpoint, trace, chosen, _FILE_WIDTH)
-            return "".join(f"{line.plain}\n" for line in drawing).encode()
-
-
-def _drawing(checkpoint: "Checkpoint", trace: "Trace", chosen: "list[Unit]", width: int) -> "Iterator[Text]":
-    from charlm.cli.activity import activity
-
-    model = checkpoint.config.model
-    units = chosen or [unit for signal in trace.signals for unit in trace.most_varying(signal, _LIVELIEST)]
-    squashed = not (model.kind == "rnn" and model.nonlinearity == "relu")
-    marks = "".join(checkpoint.vocabulary.marks(trace.ids))
-    return activity(trace, units, marks, squashed=squashed, width=width)

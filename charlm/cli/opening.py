@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from charlm.errors import ConfigError, TextError, UnknownCharactersError
 
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
+    from charlm.config.settings import DataConfig
     from charlm.models.language_model import LanguageModel
     from charlm.text.vocabulary import Ids, Vocabulary
 
@@ -62,14 +64,14 @@ def open_model(checkpoint: "Checkpoint", device: str) -> "LanguageModel[Any]":
     return NetworkModel(network, find_device(device))
 
 
-def read_file(name: str, checkpoint: "Checkpoint") -> "Ids":
+def read_file(name: str, data: "DataConfig", vocabulary: "Vocabulary") -> "Ids":
     """Return a file's (or with ``-`` standard input's) text as the model's ids, decoded as its corpus was."""
     from charlm.text.corpus import encode_pieces
     from charlm.text.files import text_pieces
 
     pieces, source = _open_bytes(name)
     try:
-        ids = encode_pieces(text_pieces(pieces, source, checkpoint.config.data), checkpoint.vocabulary)
+        ids = encode_pieces(text_pieces(pieces, source, data), vocabulary)
     except UnknownCharactersError as error:
         raise UnknownCharactersError(f"{source}: {error}") from error
     if len(ids) == 0:
@@ -112,6 +114,15 @@ def strangers_note(vocabulary: "Vocabulary", text: str) -> str | None:
     """Return a sentence on the characters that a model with ``<unk>`` reads as unknown, if there are any."""
     strangers = vocabulary.strangers(text)
     return f"read as unknown: {', '.join(map(str, strangers))}" if strangers else None
+
+
+def pictures() -> ModuleType:
+    """Return the module that draws pictures; raises ConfigError where matplotlib is not installed."""
+    try:
+        from charlm.inspection import picture
+    except ModuleNotFoundError as error:
+        raise ConfigError("--format png draws with matplotlib: pip install 'charlm[plot]'.") from error
+    return picture
 
 
 @contextmanager

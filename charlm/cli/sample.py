@@ -23,7 +23,9 @@ from charlm.cli.opening import (
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
+    from charlm.checkpoint import Checkpoint
     from charlm.models.language_model import Symbols
+    from charlm.models.recurrent import RecurrentModel
     from charlm.text.vocabulary import Vocabulary
 
 _BETWEEN = "\n----\n"
@@ -50,6 +52,14 @@ def sample(
     stop: Annotated[
         str | None, typer.Option(metavar="TEXT", help=r"End before the first TEXT; \n and \t are understood.")
     ] = None,
+    clamp: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER:INDEX=VALUE",
+            help="Hold a hidden unit at a value while writing; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of plain text.")] = False,
     device: DeviceOption = "cpu",
 ) -> None:
@@ -62,7 +72,7 @@ def sample(
     choice = Choice(temperature, top_k, top_p)
     path, opened = open_checkpoint(checkpoint)
     before = unescape(prompt or "") if prompt_file is None else read_prompt(prompt_file, opened)
-    model = open_model(opened, device)
+    model = _held(opened, clamp, device) if clamp else open_model(opened, device)
     used_seed = secrets.randbits(32) if seed is None else seed
     rows = write_on(model, opened.vocabulary, before, choice=choice, seed=used_seed, num_samples=num_samples)
     writer = _Writer(opened.vocabulary, before, None if stop is None else unescape(stop))
@@ -83,6 +93,15 @@ def sample(
             write(_BETWEEN.join(writer.texts(islice(rows, length), num_samples)))
     if sys.stdout.isatty():
         write("\n")
+
+
+def _held(checkpoint: "Checkpoint", clamp: list[str], device: str) -> "RecurrentModel":
+    """Return the model on NumPy with some units held."""
+    from charlm.cli.places import parse_held
+
+    if device != "cpu":
+        raise ConfigError("--clamp holds units where they can be reached, on NumPy; leave --device at cpu.")
+    return checkpoint.model().holding(dict(parse_held("--clamp", text, checkpoint.config.model) for text in clamp))
 
 
 class _Writer:

@@ -6,7 +6,7 @@ step equations that write text; nothing is recomputed or hooked.
 Letters: T characters, L layers, H hidden units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,15 +35,22 @@ class Trace:
 
     ids: Ids  # (T,)
     signals: dict[str, NDArray[np.float32]]  # each (T, L, H)
+    only: tuple[int, ...] = ()
+    """The layers that were kept; none: all of them."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The number of each layer of the signals."""
+        return self.only or tuple(range(next(iter(self.signals.values())).shape[1]))
 
     def over_time(self, unit: Unit) -> NDArray[np.float32]:
         """Return one unit's signal after each character, (T,)."""
-        return self.signals[unit.signal][:, unit.layer, unit.index]
+        return self.signals[unit.signal][:, self.layers.index(unit.layer), unit.index]
 
     def units(self, signal: str) -> list[Unit]:
         """Return every unit of a signal, layer by layer."""
-        _, layers, size = self.signals[signal].shape
-        return [Unit(signal, layer, index) for layer in range(layers) for index in range(size)]
+        size = self.signals[signal].shape[2]
+        return [Unit(signal, layer, index) for layer in self.layers for index in range(size)]
 
     def most_varying(self, signal: str, count: int) -> list[Unit]:
         """Return the ``count`` units whose signal varies most over the text, the liveliest first."""
@@ -52,25 +59,61 @@ class Trace:
         return [units[place] for place in np.argsort(-spread, kind="stable")[:count]]
 
 
-def trace(model: RecurrentModel, ids: Ids, signals: Sequence[str] | None = None) -> Trace:
-    """Read ids (T,) from a fresh state and keep ``signals`` (all of the cell's by default).
+@dataclass(frozen=True)
+class Watched:
+    """What of a model is kept; None is all there is."""
 
-    Raises TextError for an empty text, and ConfigError for a signal that the cell does not have.
+    signals: Sequence[str] | None = None
+    layers: Sequence[int] | None = None
+
+    def check(self, model: RecurrentModel) -> "tuple[tuple[str, ...], tuple[int, ...]]":
+        """Return the names and numbers that are meant; raises ConfigError for what the model does not have."""
+        names = tuple(model.cell.signals if self.signals is None else self.signals)
+        for name in names:
+            if name not in model.cell.signals:
+                raise ConfigError(
+                    f"--signal {name}: a {model.config.kind} has no such signal, only {', '.join(model.cell.signals)}."
+                )
+        layers = tuple(range(model.config.num_layers) if self.layers is None else sorted(set(self.layers)))
+        for layer in layers:
+            if not 0 <= layer < model.config.num_layers:
+                raise ConfigError(f"--layers {layer}: this model has layers 0 to {model.config.num_layers - 1}.")
+        return names, layers
+
+
+def trace(
+    model: RecurrentModel, ids: Ids, signals: Sequence[str] | None = None, layers: Sequence[int] | None = None
+) -> Trace:
+    """Read ids (T,) from a fresh state and keep ``signals`` and ``layers`` (all there are by default).
+
+    Raises TextError for an empty text, and ConfigError for a signal or layer that the model does not have.
     """
-    signals = model.cell.signals if signals is None else signals
-    for signal in signals:
-        if signal not in model.cell.signals:
-            raise ConfigError(
-                f"--signal {signal}: a {model.config.kind} has no such signal, only {', '.join(model.cell.signals)}."
-            )
     if len(ids) == 0:
         raise TextError("there is no text to read: it is empty. Give some with --text or --file.")
-    shape = (len(ids), model.config.num_layers, model.config.hidden_size)
-    kept = {signal: np.empty(shape, np.float32) for signal in signals}
+    (whole,) = pieces(model, ids, Watched(signals, layers), len(ids))
+    return whole
+
+
+def pieces(model: RecurrentModel, ids: Ids, watched: Watched, length: int) -> Iterator[Trace]:
+    """Yield the trace of ids (T,) in pieces of ``length`` characters, so that a long text takes little memory.
+
+    Raises ConfigError for a signal or layer that the model does not have.
+    """
+    names, layers = watched.check(model)
+    return _pieces(model, ids, names, layers, length)
+
+
+def _pieces(
+    model: RecurrentModel, ids: Ids, names: tuple[str, ...], layers: tuple[int, ...], length: int
+) -> Iterator[Trace]:
     state = model.start(1)
-    for t in range(len(ids)):
-        state = model.advance(ids[t : t + 1], state)
-        for signal, rows in kept.items():
-            for layer, activations in enumerate(state):
-                rows[t, layer] = activations[signal][0]
-    return Trace(ids, kept)
+    for start in range(0, len(ids), length):
+        piece = ids[start : start + length]
+        shape = (len(piece), len(layers), model.config.hidden_size)
+        kept = {name: np.empty(shape, np.float32) for name in names}
+        for t in range(len(piece)):
+            state = model.advance(piece[t : t + 1], state)
+            for name, rows in kept.items():
+                for place, layer in enumerate(layers):
+                    rows[t, place] = state[layer][name][0]
+        yield Trace(piece, kept, layers)

@@ -15,7 +15,7 @@ The code works in the precision of what it is given.
 Letters: B texts, H hidden units, G blocks of weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -111,6 +111,23 @@ class GRU:
         n = np.tanh(from_input[:, 2 * size :] + r * from_hidden[:, 2 * size :])
         h = (1 - z) * n + z * before["hidden"]
         return {"hidden": h, "reset": r, "update": z, "candidate": n}
+
+
+class Held:
+    """A cell some of whose hidden units stand still, whatever it computes: an experiment on what they do."""
+
+    def __init__(self, cell: Cell, units: Sequence[int], values: Sequence[float]) -> None:
+        self.memory, self.signals = cell.memory, cell.signals
+        self.blocks, self.block_apart = cell.blocks, cell.block_apart
+        self._cell = cell
+        self._units = list(units)
+        self._values = list(values)
+
+    def step(self, from_input: Array, from_hidden: Array, before: Activations) -> Activations:
+        """Return the activations that follow ``before``, but for the units that are held."""
+        activations = self._cell.step(from_input, from_hidden, before)
+        activations["hidden"][:, self._units] = self._values
+        return activations
 
 
 def cell_of(kind: Literal["rnn", "lstm", "gru"], nonlinearity: Literal["tanh", "relu"]) -> Cell:

@@ -7,14 +7,16 @@ one-hot row times a matrix is one row of the matrix. An embedding is multiplied 
 Letters: B texts, T steps, V symbols, H hidden units, G blocks of weights.
 """
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from charlm.config.settings import ModelConfig
 from charlm.errors import CheckpointError
-from charlm.models.cells import Activations, Array, Cell, cell_of
+from charlm.models.cells import Activations, Array, Cell, Held, cell_of
 from charlm.models.language_model import Logits, Symbols
 
 RecurrentState = tuple[Activations, ...]
@@ -61,6 +63,16 @@ class RecurrentModel:
     def vocabulary_size(self) -> int:
         """Number of symbols V."""
         return len(self._head_bias)
+
+    def holding(self, values: Mapping[tuple[int, int], float]) -> Self:
+        """Return the same model with hidden units held at values, by layer and index."""
+        held = copy.copy(self)
+        held._layers = [
+            replace(layer, cell=Held(layer.cell, *zip(*there.items(), strict=True))) if there else layer
+            for depth, layer in enumerate(self._layers)
+            for there in [{index: value for (place, index), value in values.items() if place == depth}]
+        ]
+        return held
 
     def start(self, batch_size: int) -> RecurrentState:
         """Return the state at the beginning of ``batch_size`` texts: zeros."""

@@ -1,0 +1,147 @@
+"""What the unit finder and ablation found: as tables, as csv, as json."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from charlm.inspection.ablation import Ablation
+from charlm.inspection.units import Finding
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_SHOWN = 10
+"""Units of a pattern that a table shows."""
+
+
+def pattern_table(name: str, found: Sequence[Finding]) -> "RenderableType":
+    """Return the best units of one pattern, and in words what they are worth."""
+    rows = [
+        (str(finding.unit), *_numbers(finding), "yes" if finding.beats_null else "no") for finding in found[:_SHOWN]
+    ]
+    columns = ("unit", "first half r", "held-out r", "held-out AUC", "beyond luck")
+    count = sum(finding.beats_null for finding in found)
+    luck = f"By luck alone the best of {len(found):,} units reaches {found[0].null95:.3f} on the held-out half."
+    verdict = f"{count:,} of them follow it." if count else "So nothing follows this pattern."
+    return _table(f"units that follow {name}", columns, rows, f"{luck} {verdict}")
+
+
+def patterns_table(found: Mapping[str, Sequence[Finding]], absent: Sequence[str]) -> "RenderableType":
+    """Return the best unit of each pattern."""
+    rows = [
+        (
+            name,
+            str(findings[0].unit) if findings[0].beats_null else "nothing",
+            *_numbers(findings[0]),
+            f"{findings[0].null95:.3f}",
+            f"{sum(finding.beats_null for finding in findings):,}",
+        )
+        for name, findings in found.items()
+    ]
+    columns = (
+        "pattern",
+        "best unit",
+        "first half r",
+        "held-out r",
+        "held-out AUC",
+        "luck reaches",
+        "units beyond luck",
+    )
+    note = f"Not in both halves of this text: {', '.join(absent)}." if absent else ""
+    return _table("patterns and the units that follow them", columns, rows, note)
+
+
+def findings_csv(found: Mapping[str, Sequence[Finding]]) -> str:
+    """Return every unit of every pattern as CSV."""
+    table = io.StringIO()
+    records = [{"pattern": name} | record for name, findings in found.items() for record in map(_record, findings)]
+    writer = csv.DictWriter(table, records[0] if records else ["pattern"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return table.getvalue()
+
+
+def pattern_json(name: str, findings: Sequence[Finding]) -> str:
+    """Return the units of one pattern as JSON, best first."""
+    return json.dumps(_pattern(name, findings), ensure_ascii=False) + "\n"
+
+
+def patterns_json(found: Mapping[str, Sequence[Finding]]) -> str:
+    """Return the units of several patterns as JSON."""
+    return json.dumps({"patterns": [_pattern(*item) for item in found.items()]}, ensure_ascii=False) + "\n"
+
+
+def ablation_table(ablations: Sequence[Ablation]) -> "RenderableType":
+    """Return what each unit is good for, in bits per character."""
+    patterns = list(ablations[0].inside)
+    columns = [
+        "unit",
+        "held at",
+        "change",
+        *(f"{where} {name}" for name in patterns for where in ("inside", "outside")),
+    ]
+    rows = [
+        (
+            f"{ablation.unit.layer}:{ablation.unit.index}",
+            f"{ablation.value:+.3f}",
+            f"{ablation.change:+.4f}",
+            *(f"{part[name]:+.4f}" for name in patterns for part in (ablation.inside, ablation.outside)),
+        )
+        for ablation in ablations
+    ]
+    title = f"bits per character, beyond the whole model's {ablations[0].whole:.4f}, with a unit held at its mean"
+    return _table(title, columns, rows, "")
+
+
+def ablations_json(ablations: Sequence[Ablation]) -> str:
+    """Return ablations as JSON."""
+    records = [
+        {
+            "layer": ablation.unit.layer,
+            "index": ablation.unit.index,
+            "held_at": ablation.value,
+            "bits_per_character": ablation.whole,
+            "change": ablation.change,
+            "inside": dict(ablation.inside),
+            "outside": dict(ablation.outside),
+        }
+        for ablation in ablations
+    ]
+    return json.dumps({"ablations": records}, ensure_ascii=False) + "\n"
+
+
+def _pattern(name: str, findings: Sequence[Finding]) -> dict[str, object]:
+    return {"pattern": name, "units": [_record(finding) for finding in findings]}
+
+
+def _record(finding: Finding) -> dict[str, object]:
+    return {
+        "layer": finding.unit.layer,
+        "index": finding.unit.index,
+        "signal": finding.unit.signal,
+        "train": finding.train,
+        "held_out": finding.held_out,
+        "auc": finding.auc,
+        "null95": finding.null95,
+        "beats_null": finding.beats_null,
+    }
+
+
+def _numbers(finding: Finding) -> tuple[str, str, str]:
+    auc = "" if finding.auc is None else f"{finding.auc:.3f}"
+    return f"{finding.train:+.3f}", f"{finding.held_out:+.3f}", auc
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], note: str) -> "RenderableType":
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for place, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if place == 0 else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return Group(Text(title, style="bold"), table, Text(note)) if note else Group(Text(title, style="bold"), table)

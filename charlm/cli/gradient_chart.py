@@ -1,0 +1,75 @@
+"""Gradients on a terminal: lines over lags on a logarithmic scale, and text coloured by what a guess hangs on."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+
+from charlm.cli.activity import BARS, rows_of
+from charlm.inspection.reach import Connections, Reach
+
+_HEIGHT = 16
+"""Rows of the chart."""
+_MARGIN = 10
+"""Cells for the numbers at its side."""
+_FLOOR = 1e-30
+"""Below this a gradient is drawn at the bottom: no float32 training would feel it."""
+_LINES = (("●", "#2f6fb7"), ("▲", "#d9731a"), ("■", "#3f8f5f"), ("◆", "#8e5ea8"), ("○", "#a8323e"), ("△", "#7a7a7a"))
+_STRONG = np.array([240, 138, 48])
+
+
+def reach_chart(found: Mapping[str, Reach], width: int) -> Iterator[Text]:
+    """Yield the lines of a chart with a mark for each model, then what each decay means in words."""
+    columns = max(width - _MARGIN, 20)
+    lags = max(len(reach.mean) for reach in found.values()) - 1
+    logs = {name: np.log10(np.maximum(reach.mean, _FLOOR)) for name, reach in found.items()}
+    top = math.ceil(max(values.max() for values in logs.values()))
+    bottom = min(math.floor(min(values.min() for values in logs.values())), top - 1)
+    grid: dict[tuple[int, int], tuple[str, str]] = {}
+    for (_, values), line in zip(logs.items(), _cycle(len(logs)), strict=True):
+        for column in range(columns):
+            lag = round(column * lags / max(columns - 1, 1))
+            row = round((top - values[min(lag, len(values) - 1)]) / (top - bottom) * (_HEIGHT - 1))
+            grid.setdefault((row, column), line)
+    yield Text("size of the gradient of the loss, with respect to the state so many characters before\n")
+    for row in range(_HEIGHT):
+        power = top - (top - bottom) * row / (_HEIGHT - 1)
+        drawn = Text(f"{10**power:>{_MARGIN - 3}.0e} │ " if row % 5 == 0 else f"{'│':>{_MARGIN - 1}} ", style="dim")
+        for column in range(columns):
+            mark, colour = grid.get((row, column), (" ", ""))
+            drawn.append(mark, style=Style(color=colour or None, dim=False))
+        yield drawn
+    yield Text(f"{'└':>{_MARGIN - 1}}{'─' * columns}", style="dim")
+    middle = str(lags // 2)
+    yield Text(
+        f"{'':{_MARGIN}}0{middle:>{columns // 2 + len(middle) // 2 - 1}}"
+        f"{lags:>{columns - columns // 2 - len(middle) // 2}}\n",
+        style="dim",
+    )
+    for (name, reach), (mark, colour) in zip(found.items(), _cycle(len(found)), strict=True):
+        yield Text(f"{mark} ", style=colour).append(f"{name}: {reach.words}", style="default")
+
+
+def connections_drawing(found: Mapping[str, Connections], width: int) -> Iterator[Text]:
+    """Yield the text of each model, the more a guess hangs on a character the stronger its colour, and bars."""
+    for name, connections in found.items():
+        yield Text(f"what the guess after this text hangs on: {name}\n", style="bold")
+        shares = connections.sizes / (connections.sizes.max() or 1.0)
+        marks = "".join(connections.marks)
+        for row in rows_of(marks, width):
+            line, bars = Text(), ""
+            for mark, share in zip(marks[row], shares[row], strict=True):
+                red, green, blue = (255 + (_STRONG - 255) * share).round().astype(int)
+                line.append(mark, style=Style(color="#000000", bgcolor=f"#{red:02x}{green:02x}{blue:02x}"))
+                bars += BARS[round(share * (len(BARS) - 1))] * cell_len(mark)
+            yield line
+            yield Text(bars)
+        yield Text()
+
+
+def _cycle(count: int) -> list[tuple[str, str]]:
+    """Return a mark and a colour for each of so many lines; the seventh looks like the first."""
+    return [_LINES[place % len(_LINES)] for place in range(count)]

@@ -1,0 +1,192 @@
+"""``charlm inspect-gradients``: how far back a gradient reaches, in trained models and untrained configs."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charlm.cli.display import output_console, show, write_bytes
+from charlm.cli.opening import open_checkpoint, pictures, read_file, read_split, unescape
+from charlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from charlm.inspection.reach import Connections, Reach
+    from charlm.models.network import RecurrentNetwork
+    from charlm.text.vocabulary import Ids, Vocabulary
+
+_FILE_WIDTH = 100
+"""Columns of the terminal's drawing when it goes into a file."""
+
+
+class Format(StrEnum):
+    """What gradients are written as."""
+
+    terminal = "terminal"
+    csv = "csv"
+    json = "json"
+    png = "png"
+    html = "html"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, what it is called, and what it is to read."""
+
+    name: str
+    network: "RecurrentNetwork"
+    vocabulary: "Vocabulary"
+    ids: "Ids"
+
+
+def inspect_gradients(
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--checkpoint",
+            "-c",
+            metavar="PATH",
+            help="A trained model: a file, a run's folder or name; repeatable. Left out: the best of the latest run.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="An untrained model of this config; repeatable.", show_default=False),
+    ] = None,
+    lags: Annotated[int, typer.Option(min=1, max=10_000, help="How many characters to look back.")] = 100,
+    positions: Annotated[int, typer.Option(min=1, help="Places of the text to average over.")] = 64,
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Let every model read this text, not its own validation text."),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            help=r"Show instead how much the guess after this text hangs on each of its characters; \n and \t are "
+            "understood.",
+            show_default=False,
+        ),
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.terminal,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of standard output.")] = None,
+) -> None:
+    """Measure the gradient of the loss with respect to the state 0, 1, 2 … characters before."""
+    from charlm.inspection.gradients import connectivity, reach
+    from charlm.inspection.reach import Connections
+
+    if text is not None and file is not None:
+        raise ConfigError("give one text: --file for the gradient at each lag, or --text for one guess.")
+    if format_ is Format.png and output is None and sys.stdout.isatty():
+        raise ConfigError("png is no text for a terminal; name a file with --output FILE.")
+    names: list[str | None] = [*(checkpoint or [])] or ([] if config else [None])
+    subjects = [_trained(name, file, text) for name in names] + [_untrained(path, file, text) for path in config or ()]
+    named = _named(subjects)
+    if text is None:
+        _write_reach({name: reach(each.network, each.ids, lags, positions) for name, each in named}, format_, output)
+    else:
+        hangs = {
+            name: Connections(each.vocabulary.marks(each.ids), connectivity(each.network, each.ids))
+            for name, each in named
+        }
+        _write_connections(hangs, format_, output)
+
+
+def _trained(name: str | None, file: str | None, text: str | None) -> Subject:
+    from charlm.models.network import RecurrentNetwork
+
+    path, opened = open_checkpoint(name)
+    network = RecurrentNetwork(opened.config.model, len(opened.vocabulary))
+    network.load_tensors(opened.part("model"))
+    if text is not None:
+        ids = opened.vocabulary.encode(unescape(text))
+    elif file is not None:
+        ids = read_file(file, opened.config.data, opened.vocabulary)
+    else:
+        ids = read_split(opened, "validation")
+    return Subject(name or path.parent.name, network, opened.vocabulary, ids)
+
+
+def _untrained(path: Path, file: str | None, text: str | None) -> Subject:
+    from charlm.config.reading import read_config
+    from charlm.models.network import RecurrentNetwork
+    from charlm.text.corpus import Corpus
+
+    config = read_config(path)
+    corpus = Corpus.read(config.data)
+    network = RecurrentNetwork(config.model, len(corpus.vocabulary), config.training.seed)
+    if text is not None:
+        ids = corpus.vocabulary.encode(unescape(text))
+    else:
+        ids = corpus.validation if file is None else read_file(file, config.data, corpus.vocabulary)
+    return Subject(f"{path.stem}, untrained", network, corpus.vocabulary, ids)
+
+
+def _named(subjects: Sequence[Subject]) -> list[tuple[str, Subject]]:
+    """Return every subject under a name of its own."""
+    names = [subject.name for subject in subjects]
+    named = []
+    for place, subject in enumerate(subjects):
+        number = f" ({names[: place + 1].count(subject.name)})" if names.count(subject.name) > 1 else ""
+        named.append((f"{subject.name}{number}", subject))
+    return named
+
+
+def _write_reach(found: "Mapping[str, Reach]", format_: Format, output: Path | None) -> None:
+    from charlm.cli.gradient_chart import reach_chart
+    from charlm.inspection.reach import reach_csv, reach_json
+    from charlm.pages.gradients import reach_page
+
+    match format_:
+        case Format.terminal:
+            _draw(partial(reach_chart, found), output)
+        case Format.csv:
+            _put(reach_csv(found).encode(), output)
+        case Format.json:
+            _put(reach_json(found).encode(), output)
+        case Format.png:
+            _put(pictures().reach_png(found), output)
+        case Format.html:
+            _put(reach_page(found).encode(), output)
+
+
+def _write_connections(found: "Mapping[str, Connections]", format_: Format, output: Path | None) -> None:
+    from charlm.cli.gradient_chart import connections_drawing
+    from charlm.inspection.reach import connections_csv, connections_json
+    from charlm.pages.gradients import connections_page
+
+    match format_:
+        case Format.terminal:
+            _draw(partial(connections_drawing, found), output)
+        case Format.csv:
+            _put(connections_csv(found).encode(), output)
+        case Format.json:
+            _put(connections_json(found).encode(), output)
+        case Format.png:
+            _put(pictures().connections_png(found), output)
+        case Format.html:
+            _put(connections_page(found).encode(), output)
+
+
+def _draw(drawing: "Callable[[int], Iterator[Text]]", output: Path | None) -> None:
+    """Show a drawing as wide as the terminal, or put it into a file without its colours."""
+    if output is None:
+        for line in drawing(output_console().width):
+            show(line)
+    else:
+        _put("".join(f"{line.plain}\n" for line in drawing(_FILE_WIDTH)).encode(), output)
+
+
+def _put(content: bytes, output: Path | None) -> None:
+    from charlm.whole_file import write_whole_file
+
+    if output is None:
+        write_bytes(content)
+    else:
+        write_whole_file(output, content)

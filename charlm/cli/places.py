@@ -1,0 +1,25 @@
+"""Units as users name them: LAYER:INDEX, both counted from 0."""
+
+import re
+
+from charlm.config.settings import ModelConfig
+from charlm.errors import ConfigError
+
+
+def parse_unit(option: str, place: str, model: ModelConfig) -> tuple[int, int]:
+    """Return the layer and index that ``LAYER:INDEX`` means; raises ConfigError when the model has no such unit."""
+    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", place)
+    if match is None or int(match[1]) >= model.num_layers or int(match[2]) >= model.hidden_size:
+        raise ConfigError(
+            f"{option} {place}: expected LAYER:INDEX; this model has layers 0 to {model.num_layers - 1} "
+            f"and units 0 to {model.hidden_size - 1} in each."
+        )
+    return int(match[1]), int(match[2])
+
+
+def parse_held(option: str, text: str, model: ModelConfig) -> tuple[tuple[int, int], float]:
+    """Return the unit and value of ``LAYER:INDEX=VALUE``; raises ConfigError for anything else."""
+    place, _, value = text.partition("=")
+    if not re.fullmatch(r"[-+]?(\d{1,9}(\.\d{0,15})?|\.\d{1,15})", value.strip()):
+        raise ConfigError(f"{option} {text}: expected LAYER:INDEX=VALUE, such as 0:41=1.")
+    return parse_unit(option, place.strip(), model), float(value)

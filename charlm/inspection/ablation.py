@@ -1,0 +1,80 @@
+"""Does a unit matter? What the model loses when one is held still.
+
+A correlation says what a unit follows, not what it is good for. So the unit is held at its own mean, which takes its
+message away and leaves its bias, and the same text is scored again.
+
+Letters: T characters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.errors import TextError
+from charlm.inspection.patterns import Values
+from charlm.inspection.trace import Unit, Watched, pieces
+from charlm.models.prediction import surprise
+from charlm.models.recurrent import RecurrentModel
+from charlm.text.vocabulary import Ids
+
+_PIECE = 1024
+"""Characters read at a time."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What holding one unit costs, in bits per character."""
+
+    unit: Unit
+    value: float
+    """Where it was held: its mean over the text."""
+    whole: float
+    """Bits per character of the whole model."""
+    change: float
+    """How many more it needs without the unit; negative where it is better off."""
+    inside: Mapping[str, float]
+    """The change at characters inside each pattern."""
+    outside: Mapping[str, float]
+    """The change at the others."""
+
+
+def ablate(model: RecurrentModel, ids: Ids, layer: int, index: int, patterns: Mapping[str, Values]) -> Ablation:
+    """Score ids (T,) with and without a hidden unit, everywhere and inside against outside patterns (T,).
+
+    A pattern that is everywhere or nowhere is left out. Raises TextError when there is nothing to predict.
+    """
+    if len(ids) < 2:
+        raise TextError("one character leaves nothing to predict; give a longer text with --text or --file.")
+    value = _mean(model, ids, layer, index)
+    before = bits(model, ids)
+    change = bits(model.holding({(layer, index): value}), ids) - before
+    within = {name: values[1:] > 0 for name, values in patterns.items()}
+    both = {name: marks for name, marks in within.items() if marks.any() and not marks.all()}
+    return Ablation(
+        unit=Unit("hidden", layer, index),
+        value=value,
+        whole=float(before.mean()),
+        change=float(change.mean()),
+        inside={name: float(change[marks].mean()) for name, marks in both.items()},
+        outside={name: float(change[~marks].mean()) for name, marks in both.items()},
+    )
+
+
+def bits(model: RecurrentModel, ids: Ids) -> NDArray[np.float64]:
+    """Return the surprise in bits at every character but the first, (T − 1,), from a fresh state."""
+    state, surprises = model.start(1), []
+    for start in range(0, len(ids) - 1, _PIECE):
+        inputs, targets = ids[None, start : start + _PIECE], ids[None, start + 1 : start + _PIECE + 1]
+        logits, state = model.read(inputs[:, : targets.shape[1]], state)
+        surprises.append(surprise(logits, targets)[0] / np.log(2))
+    return np.concatenate(surprises)
+
+
+def _mean(model: RecurrentModel, ids: Ids, layer: int, index: int) -> float:
+    total = sum(
+        float(piece.signals["hidden"][:, 0, index].sum(dtype=np.float64))
+        for piece in pieces(model, ids, Watched(["hidden"], [layer]), _PIECE)
+    )
+    return total / len(ids)

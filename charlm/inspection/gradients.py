@@ -1,0 +1,79 @@
+"""How far back a gradient reaches: why a plain recurrent network forgets, and what gates do about it.
+
+The loss of guessing the character after t depends on the state after every earlier character. How much, is the
+gradient of that loss with respect to the state k characters before; going back one step multiplies it by the
+Jacobian of the cell, so that it shrinks or grows by about the same factor a step: vanishing and exploding gradients
+(Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013). The state is all that is carried:
+the hidden state of every layer, and in an LSTM the cell states with it.
+
+Everything is computed in float64, because what vanishes soon leaves float32.
+
+Letters: B positions, K lags, L layers, H hidden units, T characters, V symbols.
+"""
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy, one_hot
+
+from charlm.errors import TextError
+from charlm.inspection.reach import Reach
+from charlm.models.network import NetworkState, RecurrentNetwork
+from charlm.text.vocabulary import Ids
+
+
+def reach(network: RecurrentNetwork, ids: Ids, lags: int, positions: int) -> Reach:
+    """Return how large the gradient is at lags 0 … ``lags``, over ``positions`` places spread over ids (T,).
+
+    Before the first lag as many characters again are read, so that the state is one the network really visits.
+    Raises TextError when the text is too short.
+    """
+    context = lags + 1  # read without a gradient
+    length = context + lags + 1
+    places = len(ids) - length  # a stretch and its next character fit in so many ways
+    if places < 1:
+        raise TextError(f"the text is too short: {lags} lags need {length + 1:,} characters. Use fewer --lags.")
+    starts = np.unique(np.linspace(0, places - 1, min(positions, places)).astype(np.int64))
+    stretches = torch.from_numpy(ids[starts[:, None] + np.arange(length + 1)].astype(np.int64))  # (B, length + 1)
+    network = copy.deepcopy(network).double().eval()
+    with torch.no_grad():
+        _, state = network(stretches[:, :context])
+    sizes = _sizes(network, stretches[:, context:-1], stretches[:, -1], state)  # (K + 1, B)
+    return Reach(sizes.mean(axis=1), sizes.std(axis=1))
+
+
+def _sizes(
+    network: RecurrentNetwork, inputs: torch.Tensor, targets: torch.Tensor, state: NetworkState
+) -> NDArray[np.float64]:
+    """Return the gradient's size (K + 1, B), lag 0 first, after reading inputs (B, K + 1) one at a time."""
+    visited: list[torch.Tensor] = []
+    for step in range(inputs.shape[1]):
+        _, state = network(inputs[:, step : step + 1], state)
+        visited += state if isinstance(state, tuple) else [state] if state is not None else []
+    hidden = visited[-2 if isinstance(state, tuple) else -1]  # (L, B, H)
+    loss = cross_entropy(network.head(hidden[-1]), targets, reduction="sum")  # lanes do not touch each other
+    found = torch.autograd.grad(loss, visited, allow_unused=True, materialize_grads=True)
+    squares = torch.stack([part.square().sum(dim=(0, 2)) for part in found])  # (parts · (K + 1), B)
+    by_step = squares.view(inputs.shape[1], -1, len(inputs)).sum(dim=1)  # (K + 1, B)
+    return by_step.sqrt().flip(0).detach().numpy()
+
+
+def connectivity(network: RecurrentNetwork, ids: Ids) -> NDArray[np.float64]:
+    """Return how much the guess after ids (T,) hangs on each of them, (T,).
+
+    It is the length of the gradient of the likeliest next symbol's log-probability with respect to what the first
+    layer is given for each character (Madsen, "Visualizing memorization in RNNs", Distill 2019).
+    """
+    if len(ids) == 0:
+        raise TextError("there is no text to read: it is empty. Give some with --text.")
+    network = copy.deepcopy(network).double().eval()
+    rows = one_hot(torch.from_numpy(ids.astype(np.int64))[None], network.vocabulary_size).double()  # (1, T, V)
+    given = rows if network.embedding is None else (rows @ network.embedding.weight).detach()
+    given.requires_grad_()
+    hidden, _ = network.rnn(given)
+    likeliest = network.head(hidden[:, -1]).log_softmax(dim=-1).max()
+    (gradient,) = torch.autograd.grad(likeliest, given)
+    lengths: NDArray[np.float64] = gradient[0].norm(dim=-1).numpy()
+    return lengths

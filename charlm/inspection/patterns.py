@@ -1,0 +1,164 @@
+"""What a unit might follow: patterns of a text, as one number for each character.
+
+The number at place t is what a reader knows who has just read character t, so that it can be held against what a
+unit holds at that moment: after an opening quote it is inside, after the closing one it is not. The one exception is
+the position in the line, which asks where the line will end.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.errors import ConfigError
+
+Values = NDArray[np.float32]
+"""One number a character, (T,); zeros and ones where the pattern is a yes or no."""
+
+_PAIRS = {"“": "”", "«": "»", "„": "“", "「": "」", "『": "』"}
+
+
+def inside_quotes(text: str) -> Values:
+    """One inside double quotes; a blank line closes what was left open."""
+    inside, closing = np.zeros(len(text), np.float32), ""
+    for place, character in enumerate(text):
+        if character == closing or (character == "\n" and text[place - 1 : place] == "\n"):
+            closing = ""
+        elif not closing and (character == '"' or character in _PAIRS):
+            closing = _PAIRS.get(character, '"')
+        inside[place] = bool(closing)
+    return inside
+
+
+def _depth(text: str, opening: str, closing: str) -> Values:
+    """Return how many are open; a closing one that was never opened counts for nothing."""
+    steps = np.zeros(len(text), np.int64)
+    depth = 0
+    for place, character in enumerate(text):
+        if character in opening:
+            depth += 1
+        elif character in closing and depth:
+            depth -= 1
+        steps[place] = depth
+    return steps.astype(np.float32)
+
+
+def parenthesis_depth(text: str) -> Values:
+    """How many parentheses are open."""
+    return _depth(text, "(", ")")
+
+
+def bracket_depth(text: str) -> Values:
+    """How many square brackets and braces are open."""
+    return _depth(text, "[{", "]}")
+
+
+def since_newline(text: str) -> Values:
+    """Characters read since the last line end, which itself is 0."""
+    return _since(_places(text, "\n"))
+
+
+def position_in_line(text: str) -> Values:
+    """How much of the line has been read: near 0 at its beginning, 1 at its end."""
+    ends = np.flatnonzero(_places(text, "\n"))
+    lengths = np.diff(np.concatenate([[-1], ends, [len(text) - 1]]))
+    line = np.repeat(lengths, lengths)  # the length of the line that each character is in
+    column = _since(np.concatenate([[True], _places(text, "\n")[:-1]])) + 1 if text else np.zeros(0, np.float32)
+    share: Values = (column / np.maximum(line, 1)).astype(np.float32)
+    return share
+
+
+def word_start(text: str) -> Values:
+    """One at the first letter or digit of a word."""
+    letters = _are(text, str.isalnum)
+    before = np.concatenate([[False], letters[:-1]])
+    starts: Values = (letters & ~before).astype(np.float32)
+    return starts
+
+
+def position_in_word(text: str) -> Values:
+    """Letters and digits of the word read so far; 0 between words."""
+    return _since(~_are(text, str.isalnum))
+
+
+def upper_case(text: str) -> Values:
+    """One at a capital."""
+    return _are(text, str.isupper).astype(np.float32)
+
+
+def digit(text: str) -> Values:
+    """One at a digit."""
+    return _are(text, str.isdigit).astype(np.float32)
+
+
+def white_space(text: str) -> Values:
+    """One at a space, a tab or a line end."""
+    return _are(text, str.isspace).astype(np.float32)
+
+
+def indentation(text: str) -> Values:
+    """How many spaces and tabs the line began with, as far as it was read."""
+    widths, width, at_start = np.zeros(len(text), np.float32), 0, True
+    for place, character in enumerate(text):
+        if character == "\n":
+            width, at_start = 0, True
+        elif at_start and character in " \t":
+            width += 1
+        else:
+            at_start = False
+        widths[place] = width
+    return widths
+
+
+PATTERNS: dict[str, Callable[[str], Values]] = {
+    "quotes": inside_quotes,
+    "parentheses": parenthesis_depth,
+    "brackets": bracket_depth,
+    "position-in-line": position_in_line,
+    "since-newline": since_newline,
+    "word-start": word_start,
+    "position-in-word": position_in_word,
+    "upper-case": upper_case,
+    "digit": digit,
+    "white-space": white_space,
+    "indentation": indentation,
+}
+"""The built-in patterns, by the name that ``--find`` takes."""
+
+
+def pattern(name: str, text: str) -> Values:
+    """Return the built-in pattern ``name``, or the characters inside matches of the regular expression ``name``.
+
+    Raises ConfigError for an expression that is none.
+    """
+    if name in PATTERNS:
+        return PATTERNS[name](text)
+    try:
+        return _inside(re.finditer(name, text, re.MULTILINE), len(text))
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ConfigError(
+            f"--find {name}: neither a pattern ({', '.join(PATTERNS)}, all) nor a regular expression ({error})."
+        ) from error
+
+
+def _inside(matches: Iterator[re.Match[str]], length: int) -> Values:
+    inside = np.zeros(length, np.float32)
+    for match in matches:
+        inside[match.start() : match.end()] = 1
+    return inside
+
+
+def _are(text: str, test: Callable[[str], bool]) -> NDArray[np.bool_]:
+    return np.fromiter(map(test, text), np.bool_, len(text))
+
+
+def _places(text: str, character: str) -> NDArray[np.bool_]:
+    return _are(text, character.__eq__)
+
+
+def _since(marks: NDArray[np.bool_]) -> Values:
+    """Return how many places back the last mark lies; before the first, how many places were read."""
+    places = np.arange(len(marks))
+    last = np.maximum.accumulate(np.where(marks, places, -1)) if len(marks) else places
+    return (places - last).astype(np.float32)

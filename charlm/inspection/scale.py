@@ -1,0 +1,35 @@
+"""The range that a signal can take, and the colours that stand for it: blue is low, orange high.
+
+Gates lie between 0 and 1, what tanh has squashed between −1 and 1; others are scaled by how far a text drove them.
+Blue and orange stay apart for all common kinds of colour blindness.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.config.settings import ModelConfig
+from charlm.inspection.gates import GATES
+from charlm.inspection.trace import Trace, Unit
+
+LOW, MIDDLE, HIGH = (94, 152, 222), (245, 245, 245), (240, 138, 48)
+"""Red, green and blue, 0 to 255, at the bottom, the middle and the top of a scale."""
+
+
+def is_squashed(signal: str, model: ModelConfig) -> bool:
+    """Return whether a state or candidate always lies within −1 and 1."""
+    return signal == "candidate" or (signal == "hidden" and not (model.kind == "rnn" and model.nonlinearity == "relu"))
+
+
+def scale_of(trace: Trace, unit: Unit, model: ModelConfig) -> tuple[float, float]:
+    """Return the bottom and the top of the scale on which a unit is shown."""
+    if unit.signal in GATES:
+        return 0.0, 1.0
+    if is_squashed(unit.signal, model):
+        return -1.0, 1.0
+    far = float(np.abs(trace.over_time(unit)).max()) or 1.0
+    return -far, far
+
+
+def share(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float64]:
+    """Return how far up its scale each value stands, 0 to 1."""
+    return np.clip((values.astype(np.float64) - low) / (high - low), 0, 1)

@@ -1,0 +1,77 @@
+"""Gradients as a page, without a script: a chart over lags, or text coloured by what a guess hangs on."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from charlm.inspection.reach import Connections, Reach
+from charlm.pages.rendering import render
+
+_WIDTH, _HEIGHT = 1000.0, 420.0
+"""The chart in its own units; a browser scales it."""
+_FLOOR = 1e-30
+"""Smaller gradients are drawn at the bottom: no training in float32 would feel them."""
+_ROWS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+"""Lags that the table shows."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One model in the chart."""
+
+    name: str
+    words: str
+    points: str
+    """Corners of the line, in the chart's units."""
+    band: str
+    """Corners of the area one standard deviation around it."""
+
+
+@dataclass(frozen=True)
+class _Character:
+    mark: str
+    size: float
+    share: float
+    """From 0 to 1, the largest."""
+
+
+def reach_page(found: Mapping[str, Reach]) -> str:
+    """Return the page of gradients at each lag."""
+    lags = max(len(reach.mean) for reach in found.values()) - 1
+    means = [max(value, _FLOOR) for reach in found.values() for value in reach.mean.tolist()]
+    top = math.ceil(math.log10(max(means)))
+    bottom = min(math.floor(math.log10(min(means))), top - 1)
+
+    def height(value: float) -> float:
+        power = math.log10(max(value, 10.0**bottom))
+        return round((top - min(power, top)) / (top - bottom) * _HEIGHT, 1)
+
+    def corners(values: list[float]) -> list[str]:
+        return [f"{lag / max(lags, 1) * _WIDTH:.1f},{height(value)}" for lag, value in enumerate(values)]
+
+    lines = [
+        _Line(
+            name=name,
+            words=reach.words,
+            points=" ".join(corners(reach.mean.tolist())),
+            band=" ".join(corners(reach.band[1].tolist()) + corners(reach.band[0].tolist())[::-1]),
+        )
+        for name, reach in found.items()
+    ]
+    step = max((top - bottom) // 6, 1)
+    powers = [(power, height(10.0**power)) for power in range(top, bottom - 1, -step)]
+    ticks = [(round(lags * part / 5), part / 5 * _WIDTH) for part in range(6)]
+    table = [(lag, [f"{reach.mean[lag]:.3g}" for reach in found.values()]) for lag in _ROWS if lag <= lags]
+    return render(
+        "reach.html", lines=lines, powers=powers, ticks=ticks, table=table, width=_WIDTH, height=_HEIGHT, lags=lags
+    )
+
+
+def connections_page(found: Mapping[str, Connections]) -> str:
+    """Return the page of texts, each character coloured by how much the guess after the text hangs on it."""
+    texts = {}
+    for name, connections in found.items():
+        largest = float(connections.sizes.max()) or 1.0
+        pairs = zip(connections.marks, connections.sizes.tolist(), strict=True)
+        texts[name] = [_Character(mark, size, size / largest) for mark, size in pairs]
+    return render("connections.html", texts=texts)

@@ -1,0 +1,137 @@
+"""The inspector: one page, opened from disk, with every unit of a trace and what the model expected.
+
+The numbers travel inside the page (see packing.py), and its script, inspector.js, does the rest. A policy in the page
+lets nothing else run and nothing be fetched, so a hostile text can do no more than be read.
+
+Letters: T characters, L layers, H hidden units, V symbols, N guesses.
+"""
+
+import base64
+import hashlib
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from charlm.config.settings import ModelConfig
+from charlm.inspection.gates import GATES, saturation
+from charlm.inspection.guesses import Guesses
+from charlm.inspection.scale import is_squashed
+from charlm.inspection.similarity import similarity_order
+from charlm.inspection.trace import Trace
+from charlm.pages.packing import Rounded, packed, rounded
+from charlm.pages.rendering import render
+from charlm.text.vocabulary import Vocabulary
+
+_LIVELIEST = 3
+"""Units that are drawn when the page is opened."""
+_AT_RANDOM = 6
+"""Places that stand beside the strongest ones, the same for every unit."""
+_NAMES = {"rnn": "An RNN", "lstm": "An LSTM", "gru": "A GRU"}
+_WORDS = {
+    "hidden": "The hidden state is what a unit shows: to the layer above or the guess, and to its own layer one "
+    "character later.",
+    "cell": "The cell state is an LSTM's memory: at each character the forget gate keeps a part of it and the input "
+    "gate adds to it. Nothing bounds it.",
+    "input": "The input gate decides how much of the candidate is written into the cell: 0 is nothing, 1 all of it.",
+    "forget": "The forget gate decides how much of the old cell state stays: 1 remembers all of it, 0 forgets it.",
+    "output": "The output gate decides how much of the cell is shown as the hidden state: 0 is nothing, 1 all of it.",
+    "reset": "The reset gate decides how much of the past hidden state the candidate sees: 0 is nothing, 1 all of it.",
+    "update": "The update gate decides how much of the past hidden state stays: 1 keeps it, 0 puts the candidate in "
+    "its place.",
+}
+_CANDIDATE = {
+    "lstm": "The candidate is what would be written into the cell; the input gate decides how much of it is.",
+    "gru": "The candidate is what the hidden state would become; the update gate decides how far.",
+}
+
+
+def inspector_page(title: str, trace: Trace, guesses: Guesses, vocabulary: Vocabulary, model: ModelConfig) -> str:
+    """Return the page, the same bytes for the same input.
+
+    ``guesses`` are those after each character of the trace; ``model`` says what kind of network it was.
+    """
+    signals = {name: rounded(name, rows, model) for name, rows in trace.signals.items()}
+    symbols, came, expected = _used_symbols(trace, guesses)
+    script = (Path(__file__).parent / "inspector.js").read_text(encoding="utf-8")
+    facts = {
+        "kind": model.kind,
+        "length": len(trace.ids),
+        "layers": trace.layers,
+        "units": model.hidden_size,
+        "unit": vocabulary.unit,
+        "normalization": vocabulary.normalization,
+        "symbols": [vocabulary.symbols[index] for index in symbols],
+        "marks": vocabulary.marks(symbols),
+        "guesses": guesses.symbols.shape[1],
+        "blind": math.log2(len(vocabulary)),
+        "signals": [_signal(name, signal, trace, model) for name, signal in signals.items()],
+        "saturation": _saturation(trace),
+        "liveliest": [(unit.layer, unit.index) for unit in trace.most_varying(next(iter(signals)), _LIVELIEST)],
+        "random": sorted(random.Random(1).sample(range(len(trace.ids)), min(_AT_RANDOM, len(trace.ids)))),
+    }
+    data = {
+        "characters": packed(came),
+        "guesses": packed(expected),
+        "probabilities": packed(guesses.probabilities.T.astype(np.float32)),
+        "surprise": packed(guesses.surprise.astype(np.float32)),
+        **{f"signal-{name}": packed(signal.levels) for name, signal in signals.items()},
+    }
+    return render(
+        "inspector.html",
+        title=title.encode("utf-8", "replace").decode(),
+        introduction=_introduction(guesses, trace, model),
+        facts=facts,
+        data=data,
+        script=Markup(script),
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _used_symbols(trace: Trace, guesses: Guesses) -> tuple[Any, Any, Any]:
+    """Return the ids that the page needs, and text (T,) and guesses (N, T) as places among them."""
+    used = np.unique(np.concatenate([trace.ids.astype(np.intp), guesses.symbols.ravel()]))
+    kind = np.uint16 if len(used) <= np.iinfo(np.uint16).max else np.uint32
+    came = np.searchsorted(used, trace.ids).astype(kind)
+    return used, came, np.searchsorted(used, guesses.symbols.T).astype(kind)
+
+
+def _signal(name: str, signal: Rounded, trace: Trace, model: ModelConfig) -> dict[str, Any]:
+    """Return what the page must know to show a signal."""
+    bounded = name in GATES or is_squashed(name, model)
+    finite = np.nan_to_num(trace.signals[name], posinf=0, neginf=0)
+    return {
+        "name": name,
+        "gate": name in GATES,
+        "bounded": bounded,
+        "low": signal.low.tolist(),
+        "high": signal.high.tolist(),
+        "scale": ("0 to 1" if name in GATES else "−1 to 1") if bounded else "as far as each unit went",
+        "error": f"{math.ceil(signal.error * 1e6) / 1e6:.6f}",  # rounded up: still a bound
+        "words": _CANDIDATE[model.kind] if name == "candidate" else _WORDS[name],
+        "order": [similarity_order(finite[:, place]).tolist() for place in range(len(trace.layers))],
+    }
+
+
+def _saturation(trace: Trace) -> dict[str, dict[str, list[list[int]]]]:
+    """Return for how many characters each gate was shut and open, (L, H)."""
+    return {
+        name: {
+            "shut": np.rint(gate.shut * len(trace.ids)).astype(int).tolist(),
+            "open": np.rint(gate.open * len(trace.ids)).astype(int).tolist(),
+        }
+        for name, gate in saturation(trace).items()
+    }
+
+
+def _introduction(guesses: Guesses, trace: Trace, model: ModelConfig) -> str:
+    """Return one sentence on what was read, and how well."""
+    layers = f"{model.num_layers} layers" if model.num_layers > 1 else "1 layer"
+    length = len(trace.ids)
+    characters = f"{length:,} characters" if length > 1 else "1 character"
+    sentence = f"{_NAMES[model.kind]} with {layers} of {model.hidden_size:,} units read {characters}"
+    known = guesses.surprise[np.isfinite(guesses.surprise)]
+    return f"{sentence}, at {known.mean(dtype=np.float64):.2f} bits a character." if len(known) else f"{sentence}."
