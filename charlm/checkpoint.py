@@ -15,10 +15,10 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Annotated, Any, BinaryIO, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
 from charlm import __version__
 from charlm.config.settings import Config
@@ -36,33 +36,43 @@ _LONGEST_RANDOM_STATE = 1 << 16
 """Bytes; torch's own has five thousand."""
 
 
+Whole = Annotated[int, Field(ge=0, le=2**53)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Progress(BaseModel):
     """How far training had come."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    step: int = 0
-    epoch: float = 0.0
-    characters: int = 0
+    step: Whole = 0
+    epoch: Amount = 0.0
+    characters: Whole = 0
     """Predictions trained on."""
-    seconds: float = 0.0
-    train_loss: float | None = None
+    seconds: Amount = 0.0
+    train_loss: Amount | None = None
     """Nats per character since the evaluation before."""
-    validation_loss: float | None = None
+    validation_loss: Amount | None = None
     """Nats per character at the last evaluation."""
-    best_validation_loss: float | None = None
-    best_step: int | None = None
+    best_validation_loss: Amount | None = None
+    best_step: Whole | None = None
     """The step at which the lowest validation loss was found."""
-    evaluations_without_better: int = 0
-    nats_since_evaluation: float = 0.0
-    characters_since_evaluation: int = 0
-    rate_factor: float = 1.0
+    evaluations_without_better: Whole = 0
+    nats_since_evaluation: Amount = 0.0
+    characters_since_evaluation: Whole = 0
+    rate_factor: Amount = 1.0
     """What the plateau schedule and rollbacks have multiplied the learning rate by."""
-    rollbacks: int = 0
+    rollbacks: Whole = 0
     """How often training ran away and was taken back."""
-    lanes_began_at_step: int = 0
+    lanes_began_at_step: Whole = 0
     """Where these lanes were first read from the beginning of the text: 0 unless a resumed run changed their shape."""
-    lanes_began_at_epoch: float = 0.0
+    lanes_began_at_epoch: Amount = 0.0
+
+    @model_validator(mode="after")
+    def _counts_no_step_before_it_is_taken(self) -> Self:
+        if max(self.lanes_began_at_step, self.best_step or 0) > self.step:
+            raise ValueError("a step is counted that was not yet taken")
+        return self
 
 
 class CorpusIdentity(BaseModel):
@@ -70,7 +80,7 @@ class CorpusIdentity(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    path: list[str]
+    path: Annotated[list[str], FailFast()]
     sha256: str
 
 
@@ -125,20 +135,17 @@ class Checkpoint:
     def load(cls, path: Path) -> Self:
         """Read and verify a file that `save` wrote.
 
-        Raises CheckpointError when it is missing, not charlm's, of a newer format or poisoned with numbers that
-        are not finite; and DamagedCheckpointError when its bytes, or its name and its content, do not agree.
+        Raises CheckpointError when the disk does not give it, or it is of a newer format or holds numbers that are
+        not finite; and DamagedCheckpointError when there is no such file, or its bytes, parts or name do not agree.
         """
         try:
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
-                raise CheckpointError("this is no plain file, so it is no checkpoint.")
+            size = _size(path)
             with path.open("rb") as file:
-                checkpoint = cls._read(file, status.st_size)
+                checkpoint = cls._read(file, size)
         except CheckpointError as error:
             raise type(error)(f"{path}: {error}") from error
-        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-            reason = getattr(error, "strerror", None) or error
-            raise CheckpointError(f"{path}: cannot read this checkpoint ({reason}).") from error
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot read this checkpoint ({error.strerror}).") from error
         step = step_of(path)
         if step not in (None, checkpoint.progress.step):
             raise DamagedCheckpointError(
@@ -166,10 +173,11 @@ class Checkpoint:
             progress = Progress.model_validate(file.record["progress"])
             corpus = CorpusIdentity.model_validate(file.record["corpus"])
             versions = {str(name): str(value) for name, value in file.record["versions"].items()}
-        except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        except (KeyError, TypeError, AttributeError, ValidationError, CheckpointError, RecursionError) as error:
+            mistakes = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else repr(error)
             raise DamagedCheckpointError(
                 "this checkpoint is damaged, or a charlm wrote it that this one does not understand: its record cannot "
-                f"be read ({reprlib.repr(str(error).splitlines()[0])})."
+                f"be read ({reprlib.repr(mistakes)})."
             ) from error
         _check_layout(file.layout, _expected_layout(config, len(vocabulary), progress, file.layout))
         tensors = file.tensors()
@@ -189,6 +197,18 @@ def step_of(path: Path) -> int | None:
     return int(name[1]) if name else None
 
 
+def _size(path: Path) -> int:
+    """Return a plain file's size; raises DamagedCheckpointError where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise DamagedCheckpointError(f"cannot read this checkpoint ({reason}).") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+        raise DamagedCheckpointError("this is no plain file, so it is no checkpoint.")
+    return status.st_size
+
+
 def not_finite(tensors: Mapping[str, Any]) -> str | None:
     """Return the name of a tensor that holds infinities or is no number; None when all is well."""
     floats = (name for name, value in tensors.items() if value.dtype.kind == "f")
@@ -200,7 +220,8 @@ def _check_layout(found: Layout, expected: Layout) -> None:
         if found.get(name) != expected.get(name):
             raise DamagedCheckpointError(
                 f"this checkpoint is damaged or not whole: the tensor {reprlib.repr(name)} is "
-                f"{reprlib.repr(found.get(name, 'missing'))} where its config says {expected.get(name, 'none')}."
+                f"{reprlib.repr(found.get(name, 'missing'))} where its config says "
+                f"{reprlib.repr(expected.get(name, 'none'))}."
             )
 
 

@@ -27,8 +27,9 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 _KEY = "charlm"
 _BLANK = "0" * 64
-_BEFORE_DIGEST = rb"\"sha256\": \""
-"""What stands before the digest: JSON within JSON. Inside a string of the record its quotes are escaped once more."""
+_BEFORE_DIGEST, _BEHIND_DIGEST = rb"\"sha256\": \"", rb'\"}"}'
+"""What stands around the digest, at the end of JSON within JSON. No string of the record can hold what stands behind:
+its quotes would be escaped once more."""
 _LONGEST_HEADER = 1 << 24
 """Bytes; a vocabulary of all of Unicode fills 13 million of them."""
 
@@ -36,10 +37,21 @@ _LONGEST_HEADER = 1 << 24
 def sealed(record: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> bytes:
     """Return the bytes of a file that holds both, digest included."""
     arrays = {name: np.asarray(value, order="C") for name, value in sorted(tensors.items())}
-    metadata = {_KEY: json.dumps({**record, "sha256": _BLANK}, ensure_ascii=False)}
+    told = {key: value for key, value in record.items() if key != "sha256"} | {"sha256": _BLANK}
+    metadata = {_KEY: _json(told)}
     content = safetensors.numpy.save(arrays, metadata)
     place = _place_of_digest(content)
     return content[:place] + hashlib.sha256(content).hexdigest().encode() + content[place + len(_BLANK) :]
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    """Return the record as text that UTF-8 can hold: a file's name may have half characters."""
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(record)
+    return text
 
 
 class SealedFile:
@@ -100,7 +112,7 @@ def _verify(content: bytes, digest: object) -> None:
 
 
 def _place_of_digest(content: bytes) -> int:
-    """Return where the record's digest begins, which is the last of its kind in the header; −1 for nowhere."""
+    """Return where the record's digest begins; −1 for nowhere."""
     end = 8 + int.from_bytes(content[:8], "little")
-    place = content.rfind(_BEFORE_DIGEST, 0, end)
-    return place if place < 0 else place + len(_BEFORE_DIGEST)
+    place = content.find(_BEHIND_DIGEST, 0, end) - len(_BLANK)
+    return place if content[: max(place, 0)].endswith(_BEFORE_DIGEST) else -1

@@ -71,7 +71,8 @@ def test_a_byte_order_mark_is_no_mistake(write: Write) -> None:
 def test_every_shipped_config_reads_with_every_kind(path: Path) -> None:
     for text in read_config(path).data.path:
         assert (ROOT / text).is_file() or text.endswith(".local.txt")  # those are fetched, not shipped
-    for kind in ("rnn", "lstm", "gru"):
+    only_rnn = path.stem == "tales-rnn-relu"  # rectified units are a choice that gated cells do not have
+    for kind in ("rnn",) if only_rnn else ("rnn", "lstm", "gru"):
         assert read_config(path, [f"model.kind={kind}"]).model.kind == kind
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from charlm.errors import CheckpointError, UnknownCharactersError
@@ -242,6 +242,7 @@ def test_the_mark_of_a_byte_shows_ascii_alone() -> None:
 @given(st.one_of(texts, st.text(st.characters())), st.none() | forms, st.integers(1, 3))
 def test_a_vocabulary_comes_back_from_json(text: str, form: Form | None, minimum: int) -> None:
     vocabulary = Vocabulary.of_text(text, form, minimum)
+    assume(len(vocabulary) > len(vocabulary.special))  # one without a character could write nothing
     assert Vocabulary.from_json(json.loads(json.dumps(vocabulary.to_json()))) == vocabulary
 
 

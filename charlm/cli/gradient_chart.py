@@ -43,12 +43,7 @@ def reach_chart(found: Mapping[str, Reach], width: int) -> Iterator[Text]:
             drawn.append(mark, style=Style(color=colour or None, dim=False))
         yield drawn
     yield Text(f"{'└':>{_MARGIN - 1}}{'─' * columns}", style="dim")
-    middle = str(lags // 2)
-    yield Text(
-        f"{'':{_MARGIN}}0{middle:>{columns // 2 + len(middle) // 2 - 1}}"
-        f"{lags:>{columns - columns // 2 - len(middle) // 2}}\n",
-        style="dim",
-    )
+    yield Text(f"{'':{_MARGIN}}{_axis(lags, columns)}\n", style="dim")
     for (name, reach), (mark, colour) in zip(found.items(), _cycle(len(found)), strict=True):
         yield Text(f"{mark} ", style=colour).append(f"{name}: {reach.words}", style="default")
 
@@ -68,6 +63,14 @@ def connections_drawing(found: Mapping[str, Connections], width: int) -> Iterato
             yield line
             yield Text(bars)
         yield Text()
+
+
+def _axis(lags: int, columns: int) -> str:
+    """Return the first, the middle and the last lag, each beneath its column."""
+    middle = str(lags // 2)
+    before = round(lags // 2 / lags * (columns - 1)) - len(middle) // 2
+    inner = f"{'':{before - 1}}{middle}" if lags > 1 else ""
+    return f"0{inner}{lags:>{columns - 1 - len(inner)}}"
 
 
 def _cycle(count: int) -> list[tuple[str, str]]:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.cli.display import output_console, show, write_bytes
-from charlm.cli.opening import open_checkpoint, pictures, read_file, read_split, unescape
+from charlm.cli.display import output_console, say, show, write_bytes
+from charlm.cli.opening import open_checkpoint, pictures, read_file, read_split, strangers_note, unescape
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def inspect_gradients(
 
     if text is not None and file is not None:
         raise ConfigError("give one text: --file for the gradient at each lag, or --text for one guess.")
+    if file == "-" and len(checkpoint or ()) + len(config or ()) > 1:
+        raise ConfigError("--file -: standard input can be read once, by one model. Save the text as a file.")
     if format_ is Format.png and output is None and sys.stdout.isatty():
         raise ConfigError("png is no text for a terminal; name a file with --output FILE.")
     names: list[str | None] = [*(checkpoint or [])] or ([] if config else [None])
@@ -105,7 +108,7 @@ def _trained(name: str | None, file: str | None, text: str | None) -> Subject:
     network = RecurrentNetwork(opened.config.model, len(opened.vocabulary))
     network.load_tensors(opened.part("model"))
     if text is not None:
-        ids = opened.vocabulary.encode(unescape(text))
+        ids = _encoded(text, opened.vocabulary)
     elif file is not None:
         ids = read_file(file, opened.config.data, opened.vocabulary)
     else:
@@ -122,20 +125,25 @@ def _untrained(path: Path, file: str | None, text: str | None) -> Subject:
     corpus = Corpus.read(config.data)
     network = RecurrentNetwork(config.model, len(corpus.vocabulary), config.training.seed)
     if text is not None:
-        ids = corpus.vocabulary.encode(unescape(text))
+        ids = _encoded(text, corpus.vocabulary)
     else:
         ids = corpus.validation if file is None else read_file(file, config.data, corpus.vocabulary)
     return Subject(f"{path.stem}, untrained", network, corpus.vocabulary, ids)
 
 
+def _encoded(text: str, vocabulary: "Vocabulary") -> "Ids":
+    if note := strangers_note(vocabulary, unescape(text)):
+        say(f"charlm: {note}")
+    return vocabulary.encode(unescape(text))
+
+
 def _named(subjects: Sequence[Subject]) -> list[tuple[str, Subject]]:
     """Return every subject under a name of its own."""
-    names = [subject.name for subject in subjects]
-    named = []
-    for place, subject in enumerate(subjects):
-        number = f" ({names[: place + 1].count(subject.name)})" if names.count(subject.name) > 1 else ""
-        named.append((f"{subject.name}{number}", subject))
-    return named
+    named: dict[str, Subject] = {}
+    for subject in subjects:
+        names = chain([subject.name], (f"{subject.name} ({number})" for number in count(2)))
+        named[next(name for name in names if name not in named)] = subject
+    return list(named.items())
 
 
 def _write_reach(found: "Mapping[str, Reach]", format_: Format, output: Path | None) -> None:

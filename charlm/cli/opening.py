@@ -131,15 +131,18 @@ def blas_threads(model: "LanguageModel[Any]", texts: int) -> Iterator[None]:
 
     On a busy machine a second thread that is waited for at every step costs far more than it ever gives.
     """
+    import numpy as np
+
     from charlm.models.recurrent import RecurrentModel
 
-    if isinstance(model, RecurrentModel) and texts == 1:
-        from threadpoolctl import threadpool_limits
+    with np.errstate(all="ignore"):  # weights of a stranger may overflow; what comes of it is shown as it is
+        if isinstance(model, RecurrentModel) and texts == 1:
+            from threadpoolctl import threadpool_limits
 
-        with threadpool_limits(1):
+            with threadpool_limits(1):
+                yield
+        else:
             yield
-    else:
-        yield
 
 
 def _open_bytes(name: str) -> tuple[Iterator[bytes], str]:

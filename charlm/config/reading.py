@@ -23,6 +23,8 @@ KEYS = {
 
 Origins = dict[tuple[str, ...], str]
 
+_LONGEST = 1 << 20
+"""Bytes of a config that are read."""
 _LONGEST_NUMBER = 300
 """Bits of an integer that is shown in full."""
 
@@ -34,7 +36,11 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     lists every mistake with its file and line (or its ``--set``), what was expected and the nearest key.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise ConfigError(f"{path}: more than {_LONGEST:,} bytes are no config. Name another file.")
+        text = content.decode("utf-8")
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot read this config ({error.strerror}). `charlm config init` prints one to start from."

@@ -8,6 +8,7 @@ import codecs
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,12 +19,19 @@ from pydantic import (
 )
 
 
+def _is_unicode(name: str) -> str:
+    """Refuse half characters, which a name in bytes may leave and no file of charlm's can hold."""
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError("expected a name in Unicode")
+    return name
+
+
 def _as_tuple(value: object) -> object:
     """Let one path stand for a list of one."""
     items = (value,) if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) and item for item in items):
         raise ValueError("expected a file, a list of files or a glob")
-    return tuple(items)
+    return tuple(map(_is_unicode, items))
 
 
 Paths = Annotated[
@@ -31,7 +39,8 @@ Paths = Annotated[
     BeforeValidator(_as_tuple, json_schema_input_type=str | list[str]),
 ]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, le=2**53)]
+Size = Annotated[int, Field(gt=0, le=2**17)]
 
 
 class Section(BaseModel):
@@ -104,13 +113,13 @@ class ModelConfig(Section):
     kind: Literal["rnn", "lstm", "gru"] = "lstm"
     """The recurrent cell: rnn (Elman), lstm or gru."""
 
-    hidden_size: Count = 128
+    hidden_size: Size = 128
     """Hidden units in each layer."""
 
-    num_layers: Count = 2
+    num_layers: Annotated[int, Field(gt=0, le=1000)] = 2
     """Cells stacked on each other."""
 
-    embedding_size: Count | None = None
+    embedding_size: Size | None = None
     """Width of a learned embedding; null: the one-hot row goes straight into the cell."""
 
     nonlinearity: Literal["tanh", "relu"] = "tanh"
@@ -176,7 +185,7 @@ class TrainingConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """Where all randomness starts: first weights and dropout."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?)$")] = "auto"
     """Where to compute: auto (cuda if there is one, else cpu), cpu, cuda, cuda:N or mps."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -203,7 +212,7 @@ class RunConfig(Section):
     name: str = "run"
     """The run's folder. A name that is taken gets a number: name-2."""
 
-    directory: Annotated[str, Field(min_length=1)] = "runs"
+    directory: Annotated[str, Field(min_length=1), AfterValidator(_is_unicode)] = "runs"
     """Where the folders of all runs lie."""
 
     save_every: Count | None = None

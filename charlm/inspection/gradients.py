@@ -41,6 +41,8 @@ def reach(network: RecurrentNetwork, ids: Ids, lags: int, positions: int) -> Rea
     with torch.no_grad():
         _, state = network(stretches[:, :context])
     sizes = _sizes(network, stretches[:, context:-1], stretches[:, -1], state)  # (K + 1, B)
+    if not np.isfinite(sizes).all():
+        raise TextError("the gradient explodes past all numbers. Use fewer --lags.")
     return Reach(sizes.mean(axis=1), sizes.std(axis=1))
 
 

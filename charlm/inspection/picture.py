@@ -17,15 +17,16 @@ from charlm.inspection.reach import Connections, Reach
 from charlm.inspection.scale import HIGH, LOW, MIDDLE, scale_of, share
 from charlm.inspection.trace import Trace, Unit
 
+_LONGEST_NAME = 80
 _COLUMNS = 80
 """Characters in a row of text."""
 _WIDTH, _CELL_HEIGHT, _CHART_HEIGHT = 11.2, 0.25, 2.4  # inches
-_FLOOR = 1e-300
-"""Stands for a gradient of nothing on a logarithmic scale."""
+_FLOOR = 1e-30
+"""Smaller gradients are drawn here: no training in float32 would feel them."""
 _DOTS_PER_INCH = 160
 _FONTS = ("DejaVu Sans Mono", "Noto Sans Mono CJK KR", "Noto Sans CJK KR", "NanumGothicCoding", "AppleGothic")
 """Those that are there are tried in this order, character by character."""
-_LINES = ("#2f6fb7", "#d9731a", "#4d4d4d", "#8e5ea8", "#3f8f5f", "#a8323e")
+_LINES = ("#2f6fb7", "#d9731a", "#3f8f5f", "#8e5ea8", "#a8323e", "#7a7a7a")
 
 
 def trace_png(trace: Trace, units: Sequence[Unit], marks: Sequence[str], model: ModelConfig) -> bytes:
@@ -68,8 +69,14 @@ def connections_png(found: Mapping[str, Connections]) -> bytes:
         figure.subplots(len(found), height_ratios=heights, squeeze=False)[:, 0], found.items(), strict=True
     ):
         _draw_text(axes, connections.sizes / (connections.sizes.max() or 1), connections.marks, ((255,) * 3, HIGH))
-        axes.set_title(f"what the guess after this text hangs on: {name}", loc="left", fontsize=10)
+        title = f"what the guess after this text hangs on: {shorten(name)}"
+        axes.set_title(title, loc="left", fontsize=10, parse_math=False)
     return _png(figure)
+
+
+def shorten(name: str) -> str:
+    """Return a name that leaves room for the chart."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]} … {name[-_LONGEST_NAME // 2 :]}"
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -97,17 +104,19 @@ def _draw_text(axes: Any, shares: NDArray[np.float64], marks: Sequence[str], sto
     family = [font for font in _FONTS if font in there]
     for place, mark in enumerate(marks):
         row, column = divmod(place, _COLUMNS)
-        # A dollar would begin mathematics.
-        axes.text(column, row, mark.replace("$", r"\$"), ha="center", va="center", family=family, fontsize=9)
+        axes.text(column, row, mark, ha="center", va="center", family=family, fontsize=9, parse_math=False)
     axes.set_axis_off()
     return image
 
 
 def _draw_lines(axes: Any, lines: Mapping[str, NDArray[Any]]) -> None:
-    for place, (name, values) in enumerate(lines.items()):
-        axes.plot(values, label=name, color=_LINES[place % len(_LINES)], linewidth=1.2)
+    for place, values in enumerate(lines.values()):
+        axes.plot(values, label=str(place), color=_LINES[place % len(_LINES)], linewidth=1.2)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    legend = axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    for text, name in zip(legend.get_texts(), lines, strict=True):
+        text.set_parse_math(False)  # a name is no formula
+        text.set_text(shorten(name))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -33,10 +33,13 @@ class Reach:
     @property
     def factor(self) -> float:
         """What one step further back multiplies the mean by, fitted to lags from 1 on; 0 if nothing gets through."""
-        lags = np.flatnonzero(self.mean > 0)
+        alive = self.mean > 0
+        lags = np.flatnonzero(alive)
         lags = lags[lags > 0]
-        if len(lags) < 2:
+        if len(lags) == 0 or not alive[1:].all():
             return 0.0
+        if len(lags) == 1:
+            return float(self.mean[1] / self.mean[0]) if self.mean[0] > 0 else 0.0
         slope, _ = np.polyfit(lags, np.log(self.mean[lags]), 1)
         return float(np.exp(slope))
 
@@ -45,7 +48,8 @@ class Reach:
         """The fitted decay as a sentence."""
         factor = self.factor
         if factor == 0:
-            return "nothing gets through a single step"
+            through = int(np.append(self.mean[1:] > 0, False).argmin())  # lags before the first that nothing comes from
+            return f"nothing gets through {through + 1:,} step{'s' if through else ''}"
         steps = math.inf if factor == 1 else abs(math.log(2) / math.log(factor))
         if steps > 100 * len(self.mean):
             return "the gradient keeps its size"

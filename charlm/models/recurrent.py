@@ -54,7 +54,8 @@ class RecurrentModel:
         check_shapes(config, vocabulary_size, tensors)
         self.config = config
         self.cell = cell_of(config.kind, config.nonlinearity)
-        self._layers = [_layer(self.cell, tensors, depth) for depth in range(config.num_layers)]
+        with np.errstate(all="ignore"):  # a stranger's weights may be as large as they please
+            self._layers = [_layer(self.cell, tensors, depth) for depth in range(config.num_layers)]
         self._table = self._layers[0].input_weight
         self._head_weight = np.ascontiguousarray(tensors["head.weight"].T)  # (H, V)
         self._head_bias = tensors["head.bias"]

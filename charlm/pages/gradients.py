@@ -60,8 +60,11 @@ def reach_page(found: Mapping[str, Reach]) -> str:
     ]
     step = max((top - bottom) // 6, 1)
     powers = [(power, height(10.0**power)) for power in range(top, bottom - 1, -step)]
-    ticks = [(round(lags * part / 5), part / 5 * _WIDTH) for part in range(6)]
-    table = [(lag, [f"{reach.mean[lag]:.3g}" for reach in found.values()]) for lag in _ROWS if lag <= lags]
+    ticks = [(lag, lag / lags * _WIDTH) for lag in sorted({round(lags * part / 5) for part in range(6)})]
+    table = [
+        (lag, [f"{reach.mean[lag]:.3g}" for reach in found.values()])
+        for lag in sorted({*(row for row in _ROWS if row < lags), lags})
+    ]
     return render(
         "reach.html", lines=lines, powers=powers, ticks=ticks, table=table, width=_WIDTH, height=_HEIGHT, lags=lags
     )

@@ -1264,5 +1264,6 @@ for (const name of signals.keys()) {
   touched.add('loaded');
   change({});
 }
+render();
 document.querySelector('main').removeAttribute('aria-busy');
 window.charlm = { state, change, render, valueOf, characters, guesses, probabilities, surprise }; // for the console

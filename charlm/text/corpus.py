@@ -91,6 +91,10 @@ def read_vocabulary(data: DataConfig) -> Vocabulary:
 def _vocabulary_of(counts: NDArray[np.int64], data: DataConfig) -> Vocabulary:
     if data.unit == "byte":
         return Vocabulary.of_bytes()
+    if 0 < counts.max(initial=0) < data.minimum_count:
+        raise TextError(
+            f"{', '.join(data.path)}: no character stands here {data.minimum_count:,} times. Lower data.minimum_count."
+        )
     return Vocabulary.of_code_points(counts, data.normalization, data.minimum_count)
 
 

@@ -35,7 +35,11 @@ def _matches(pattern: str) -> list[Path]:
         return [Path(pattern)]
     if os.path.exists(pattern):
         raise TextError(f"{pattern}: this is no plain file, and a text is read twice. Save it as a file first.")
-    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(name)]
+    try:
+        names = sorted(glob.glob(pattern, recursive=True))
+    except (ValueError, OSError, RecursionError):  # a pattern that no folder could be searched for
+        names = []
+    found = [Path(name) for name in names if os.path.isfile(name)]
     if not found:
         here = "" if os.path.isabs(pattern) else f" (looked in {Path.cwd()})"
         raise TextError(f"{pattern}: no such file{here}. A relative path starts where charlm is called.")

@@ -17,11 +17,11 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, model_validator
 
 from charlm.errors import CheckpointError, UnknownCharactersError
 from charlm.text.decoding import REPLACEMENT, Decoder
@@ -35,6 +35,7 @@ CodePoints = NDArray[np.unsignedinteger[Any]]
 UNKNOWN = "<unk>"
 _NOT_THERE = -1
 _SHOWN = 10
+_LONGEST_SPECIAL = 40
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ class _Record(BaseModel):
 
     unit: Unit
     normalization: Form | None
-    symbols: list[str]
+    symbols: Annotated[list[str], FailFast()]
     special: dict[str, int]
 
     @model_validator(mode="after")
@@ -206,7 +207,11 @@ class _Record(BaseModel):
         specials = dict(zip(self.symbols[len(characters) :], range(len(characters), len(self.symbols)), strict=True))
         if not all(len(symbol) == 1 for symbol in characters) or sorted(set(characters)) != characters:
             raise ValueError("symbols are not single characters in order")
-        if specials != self.special:
+        if not characters or any("\ud800" <= symbol <= "\udfff" for symbol in characters):
+            raise ValueError("symbols are no characters")
+        if not all(name.isprintable() and 1 < len(name) < _LONGEST_SPECIAL for name in self.special):
+            raise ValueError("special symbols have odd names")
+        if specials != self.special or not all(type(place) is int for place in self.special.values()):
             raise ValueError("special symbols do not stand behind the others")
         if self.unit == "byte" and characters[-1:] > ["\xff"]:
             raise ValueError("a symbol is no byte")

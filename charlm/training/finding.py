@@ -1,5 +1,7 @@
 """How a checkpoint is found again: by file, by run, or the latest of all; and where a run may go on from."""
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ BEST = "best.safetensors"
 LATEST = "latest"
 """The text file beside the runs that holds the newest one's name."""
 
-_LONGEST_NAME = 1000
+_LONGEST_NAME = 255
 """Bytes of it that are read."""
 
 
@@ -34,10 +36,10 @@ def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
     if name is None:
         return _best_in(directory / _latest_name(directory))
     given = Path(name)
-    if given.is_file():
+    if os.path.isfile(given):
         return given
     for run in (given, directory / name):
-        if run.is_dir():
+        if os.path.isdir(run):
             return _best_in(run)
     raise CheckpointError(
         f"{name}: no such checkpoint file, run folder or run in {directory}/. {_known_runs(directory)}"
@@ -76,11 +78,10 @@ def full_checkpoints(run: Path) -> list[Path]:
 
 def _latest_name(directory: Path) -> str:
     try:
-        with (directory / LATEST).open("rb") as file:
-            name = file.read(_LONGEST_NAME).decode("utf-8").strip()
+        name = _beginning(directory / LATEST)
     except (OSError, UnicodeDecodeError):
         name = ""
-    if not name or "/" in name or not name.isprintable():
+    if not name or name[0] in ".-" or "/" in name or not name.isprintable():
         raise CheckpointError(
             f"there is no latest run in {directory}/. Train one with `charlm train --config FILE`, or name a "
             f"checkpoint with --checkpoint. {_known_runs(directory)}"
@@ -88,8 +89,15 @@ def _latest_name(directory: Path) -> str:
     return name
 
 
+def _beginning(path: Path) -> str:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
+        return ""
+    with path.open("rb") as file:
+        return file.read(_LONGEST_NAME).decode("utf-8").strip()
+
+
 def _best_in(run: Path) -> Path:
-    if not (run / BEST).is_file():
+    if not os.path.isfile(run / BEST):
         raise CheckpointError(f"{run}: this run has no {BEST} (yet). Name a checkpoint file, or let it train on.")
     return run / BEST
 

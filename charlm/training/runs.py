@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -150,6 +151,8 @@ class RunDirectory:
 
     def _metrics_lines(self) -> list[tuple[str, dict[str, Any]]]:
         try:
+            if not stat.S_ISREG((self.path / METRICS).stat().st_mode):  # a pipe would wait for ever
+                raise StorageError(f"{self.path / METRICS}: this is no plain file. Move it away.")
             text = (self.path / METRICS).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return []

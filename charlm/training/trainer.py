@@ -191,7 +191,8 @@ class Trainer:
         trainer = cls(checkpoint.config, corpus)
         trainer.progress = checkpoint.progress
         trainer._state = unpack(checkpoint.tensors, trainer.network, trainer.optimizer, trainer.device)
-        trainer._last_good = checkpoint
+        if checkpoint.config.training.on_divergence == "rollback":
+            trainer._last_good = checkpoint
         return trainer
 
     @classmethod
