@@ -4,10 +4,12 @@ import json
 import os
 import random
 import shutil
+import signal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -29,6 +31,20 @@ OLDER, NEWER = "step-00000004.safetensors", "step-00000008.safetensors"
 BEST = "best.safetensors"
 Damage = Callable[[Path], object]
 """What is done to a file, or to a run's folder."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_waits_for_ever() -> Iterator[None]:
+    """Who opens a pipe that nobody writes to would."""
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        pytest.fail("this waits for ever")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")

@@ -261,4 +261,4 @@ def test_a_stranger_is_told_and_read_as_unknown_where_the_model_knows_how(charlm
 
 def test_help_says_which_signals_are_traced_by_default(charlm: Run) -> None:
     words = " ".join(charlm("inspect-hidden", "--help").stdout.replace("│", " ").split())
-    assert "Left out: hidden, and all of them for npz." in words
+    assert "Left out: hidden, and all of them for npz and --find." in words

@@ -132,5 +132,5 @@ def test_metrics_that_cannot_be_written_are_said_so(config) -> None:
     run = RunDirectory.create(config)
     (run.path / "metrics.jsonl").mkdir()
 
-    with pytest.raises(StorageError, match=r"metrics\.jsonl: this is no plain file"):
+    with pytest.raises(StorageError, match=r"metrics\.jsonl: cannot read this file"):
         run.record({"step": 1})

@@ -36,9 +36,9 @@ DATA = st.fixed_dictionaries(PATHS, optional=FRACTIONS | CHARACTERS) | st.fixed_
     PATHS | {"unit": st.just("byte")}, optional=FRACTIONS
 )
 SIZES: Fields = {
-    "hidden_size": COUNTS,
-    "num_layers": COUNTS,
-    "embedding_size": st.none() | COUNTS,
+    "hidden_size": st.integers(1, 2**17),
+    "num_layers": st.integers(1, 1000),
+    "embedding_size": st.none() | st.integers(1, 2**17),
     "dropout": below(1.0) | st.just(0),
 }
 MODEL = st.fixed_dictionaries({"kind": st.sampled_from(["lstm", "gru"])}, optional=SIZES) | st.fixed_dictionaries(

@@ -1,5 +1,6 @@
 """The unit finder and ablation, run over a text."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,5 +94,8 @@ def _put(content: "str | RenderableType", output: Path | None) -> None:
 
 def _one_for_one(checkpoint: Checkpoint, ids: Ids) -> str:
     """Return the text with one character an id, whatever stands for it."""
-    characters = [symbol if len(symbol) == 1 else REPLACEMENT for symbol in checkpoint.vocabulary.symbols]
+    highest = "\x7f" if checkpoint.vocabulary.unit == "byte" else chr(sys.maxunicode)  # other bytes are parts of one
+    characters = [
+        symbol if len(symbol) == 1 and symbol <= highest else REPLACEMENT for symbol in checkpoint.vocabulary.symbols
+    ]
     return "".join(characters[index] for index in ids)

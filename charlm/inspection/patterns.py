@@ -6,6 +6,7 @@ the position in the line, which asks where the line will end.
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -135,7 +136,8 @@ def pattern(name: str, text: str) -> Values:
     if name in PATTERNS:
         return PATTERNS[name](text)
     try:
-        return _inside(re.finditer(name, text, re.MULTILINE), len(text))
+        with warnings.catch_warnings(action="ignore"):  # Python frowns at what may mean something else one day
+            return _inside(re.finditer(name, text, re.MULTILINE), len(text))
     except (re.error, RecursionError, OverflowError) as error:
         raise ConfigError(
             f"--find {name}: neither a pattern ({', '.join(PATTERNS)}, all) nor a regular expression ({error})."

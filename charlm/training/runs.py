@@ -151,8 +151,9 @@ class RunDirectory:
 
     def _metrics_lines(self) -> list[tuple[str, dict[str, Any]]]:
         try:
-            if not stat.S_ISREG((self.path / METRICS).stat().st_mode):  # a pipe would wait for ever
-                raise StorageError(f"{self.path / METRICS}: this is no plain file. Move it away.")
+            kind = (self.path / METRICS).stat().st_mode
+            if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # a pipe would wait for ever
+                raise StorageError(f"{self.path / METRICS}: cannot read this file (it is a pipe or a device).")
             text = (self.path / METRICS).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return []
