@@ -12,6 +12,7 @@ from charlm.inspection.units import Finding
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+_COLUMNS = ("pattern", "best unit", "first r", "held r", "AUC", "luck", "units")
 _SHOWN = 10
 """Units of a pattern that a table shows."""
 
@@ -30,27 +31,19 @@ def pattern_table(name: str, found: Sequence[Finding]) -> "RenderableType":
 
 def patterns_table(found: Mapping[str, Sequence[Finding]], absent: Sequence[str]) -> "RenderableType":
     """Return the best unit of each pattern."""
-    rows = [
-        (
-            name,
-            str(findings[0].unit) if findings[0].beats_null else "nothing",
-            *_numbers(findings[0]),
-            f"{findings[0].null95:.3f}",
-            f"{sum(finding.beats_null for finding in findings):,}",
-        )
-        for name, findings in found.items()
-    ]
-    columns = (
-        "pattern",
-        "best unit",
-        "first half r",
-        "held-out r",
-        "held-out AUC",
-        "luck reaches",
-        "units beyond luck",
+    rows = []
+    for name, findings in found.items():
+        beyond = [finding for finding in findings if finding.beats_null]
+        best = (beyond or findings)[0]
+        unit = str(best.unit) if beyond else "nothing"
+        rows.append((name, unit, *_numbers(best), f"{best.null95:.3f}", f"{len(beyond):,}"))
+    note = (
+        "r is the correlation on the half that units are ranked on, then on the held-out half; luck is what the best "
+        "of all units reaches there by luck alone; units, how many go beyond it."
     )
-    note = f"Not in both halves of this text: {', '.join(absent)}." if absent else ""
-    return _table("patterns and the units that follow them", columns, rows, note)
+    if absent:
+        note += f"\nNot in both halves of this text, or too slow for it: {', '.join(absent)}."
+    return _table("patterns and the units that follow them", _COLUMNS, rows, note)
 
 
 def findings_csv(found: Mapping[str, Sequence[Finding]]) -> str:
@@ -75,24 +68,14 @@ def patterns_json(found: Mapping[str, Sequence[Finding]]) -> str:
 
 def ablation_table(ablations: Sequence[Ablation]) -> "RenderableType":
     """Return what each unit is good for, in bits per character."""
-    patterns = list(ablations[0].inside)
-    columns = [
-        "unit",
-        "held at",
-        "change",
-        *(f"{where} {name}" for name in patterns for where in ("inside", "outside")),
-    ]
-    rows = [
-        (
-            f"{ablation.unit.layer}:{ablation.unit.index}",
-            f"{ablation.value:+.3f}",
-            f"{ablation.change:+.4f}",
-            *(f"{part[name]:+.4f}" for name in patterns for part in (ablation.inside, ablation.outside)),
-        )
-        for ablation in ablations
-    ]
+    rows = []
+    for ablation in ablations:
+        place = f"{ablation.unit.layer}:{ablation.unit.index}"
+        rows.append((place, f"{ablation.value:+.3f}", "everywhere", f"{ablation.change:+.4f}", ""))
+        for name, inside in ablation.inside.items():
+            rows.append(("", "", name, f"{inside:+.4f}", f"{ablation.outside[name]:+.4f}"))
     title = f"bits per character, beyond the whole model's {ablations[0].whole:.4f}, with a unit held at its mean"
-    return _table(title, columns, rows, "")
+    return _table(title, ("unit", "held at", "pattern", "inside", "outside"), rows, "")
 
 
 def ablations_json(ablations: Sequence[Ablation]) -> str:
@@ -139,7 +122,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], no
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table = Table(box=None, padding=(0, 1), header_style="dim")
     for place, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if place == 0 else "right")
     for row in rows:

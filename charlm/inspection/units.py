@@ -28,8 +28,10 @@ SHIFTS = 200
 
 _PIECE = 1024
 """Characters whose activity is held at a time."""
-_BINS = 256
-"""Steps in which activity is counted for the AUC."""
+_RANKED = 10_000
+"""Characters of the held-out half, at most, that are put in order for the AUC; of a longer one every n-th."""
+_INDEPENDENT = 20
+"""Times the pattern's memory that the shifts must spread over: fewer would all say the same."""
 _FORGOTTEN = 0.1
 """Autocorrelation below which a pattern has forgotten where it was."""
 _SHORTEST_SHIFT = 100
@@ -62,24 +64,39 @@ def find(
 ) -> dict[str, list[Finding]]:
     """Return for each pattern how every unit follows it, best on the first half first.
 
-    A pattern that never changes in one of the halves is left out. Raises TextError when the text is too short for
-    the null of some pattern.
+    A pattern is left out that never changes in one of the halves, or lasts too long for this text to make a null of.
+    Raises TextError when that leaves none.
     """
     middle = len(ids) // 2
     halves = {name: (values[:middle], values[middle:]) for name, values in patterns.items()}
     moving = {name: parts for name, parts in halves.items() if all(len(part) and np.ptp(part) > 0 for part in parts)}
     random = np.random.default_rng(seed)
-    shifts = {name: _draw_shifts(parts[1], random, name) for name, parts in moving.items()}
+    shifts, too_slow = {}, []
+    for name, parts in moving.items():
+        try:
+            shifts[name] = _draw_shifts(parts[1], random, name)
+        except TextError as error:
+            too_slow.append(error)
+    if too_slow and not shifts:
+        raise too_slow[0]
+    moving = {name: moving[name] for name in shifts}
     first = _Sums({name: (parts[0], np.zeros(1, np.int64)) for name, parts in moving.items()}, middle)
     second = _Sums({name: (parts[1], shifts[name]) for name, parts in moving.items()}, len(ids) - middle)
     units: list[Unit] = []
+    kept: list[NDArray[np.float32]] = []
+    every = max(-(-(len(ids) - middle) // _RANKED), 1)
     for traced in pieces(model, ids, watched or Watched(), _PIECE):
         units = units or [unit for signal in traced.signals for unit in traced.units(signal)]
         activity = _flat(traced)  # (T, K)
         rest = max(middle - first.read, 0)
         first.add(activity[:rest])
+        kept.append(activity[rest:][-second.read % every :: every].copy())  # a view would keep the whole piece
         second.add(activity[rest:])
-    return {name: _ranked(units, first, second, name) for name in moving}
+    on = {name: parts[1][::every] > 0 for name, parts in moving.items() if set(np.unique(parts[1])) <= {0, 1}}
+    areas = _areas(np.concatenate(kept), on) if on else {}
+    return {
+        name: _ranked(units, first.correlations(name), second.correlations(name), areas.get(name)) for name in moving
+    }
 
 
 class _Sums:
@@ -89,12 +106,10 @@ class _Sums:
         self._columns = {
             name: ((values - values.mean()) / values.std(), shifts) for name, (values, shifts) in columns.items()
         }
-        self._marks = {name: values > 0 for name, (values, _) in columns.items() if set(np.unique(values)) <= {0, 1}}
         self._length = length
         self._centre: NDArray[np.float32] | None = None
         self._sum = self._squares = np.zeros(0)
         self._products: dict[str, NDArray[np.float64]] = {}
-        self._counts: dict[str, NDArray[np.int64]] = {}
         self.read = 0
         """Characters counted so far."""
 
@@ -112,7 +127,6 @@ class _Sums:
         for name, (values, shifts) in self._columns.items():
             shifted = values[(here[:, None] + shifts) % self._length]  # (T, S)
             self._products[name] = self._products.get(name, 0) + (centred.T @ shifted).astype(np.float64)
-        self._count(activity, here)
         self.read += len(activity)
 
     def correlations(self, name: str) -> NDArray[np.float64]:
@@ -124,37 +138,17 @@ class _Sums:
         r[alive] = self._products[name][alive] / (self.read * spread[alive, None])
         return r
 
-    def auc(self, name: str) -> NDArray[np.float64] | None:
-        """Return the area under the ROC curve (K,) where the pattern is a yes or no; ties count half."""
-        if name not in self._marks:
-            return None
-        everywhere, on = self._counts[""], self._counts[name]  # each (K, bins)
-        off = everywhere - on
-        below = off.cumsum(axis=1) - off
-        area: NDArray[np.float64] = (on * (below + 0.5 * off)).sum(axis=1) / (on.sum(axis=1) * off.sum(axis=1))
-        return area
-
-    def _count(self, activity: NDArray[np.float32], here: NDArray[np.int64]) -> None:
-        """Count how often each unit stood how high, everywhere and where each yes-or-no pattern is on."""
-        if not self._marks:
-            return
-        units = activity.shape[1]
-        height = activity / (1 + np.abs(activity))  # anything → −1 to 1, in the same order
-        bins = ((height + 1) * (_BINS / 2)).astype(np.int64).clip(0, _BINS - 1) + np.arange(units) * _BINS  # (T, K)
-        chosen = {"": slice(None)} | {name: marks[here] for name, marks in self._marks.items()}
-        for name, rows in chosen.items():
-            counts = np.bincount(bins[rows].ravel(), minlength=units * _BINS).reshape(units, _BINS)
-            self._counts[name] = self._counts.get(name, 0) + counts
-
 
 def _draw_shifts(values: Values, random: np.random.Generator, name: str) -> NDArray[np.int64]:
     """Return 0 and `SHIFTS` others, each longer than the pattern's own memory either way round."""
-    shortest = max(2 * _memory(values), _SHORTEST_SHIFT)
+    memory = _memory(values)
+    shortest = max(2 * memory, _SHORTEST_SHIFT)
+    spread = max(SHIFTS, _INDEPENDENT * memory)
     possible = np.arange(shortest, len(values) - shortest + 1)
-    if len(possible) < SHIFTS:
+    if len(possible) < spread:
         raise TextError(
             f"--find {name}: the text is too short to tell this pattern from luck. Half of it has {len(values):,} "
-            f"characters; as long as the pattern lasts, {2 * shortest + SHIFTS:,} are needed. Use a longer text."
+            f"characters; as long as the pattern lasts, {2 * shortest + spread:,} are needed. Use a longer text."
         )
     return np.concatenate([[0], random.choice(possible, SHIFTS, replace=False)])
 
@@ -168,22 +162,43 @@ def _memory(values: Values) -> int:
     return int(forgotten.argmax()) if forgotten.any() else len(values)
 
 
+def _areas(activity: NDArray[np.float32], on: Mapping[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.float64]]:
+    """Return the area under the ROC curve of each unit of activity (T, K) for each yes-or-no pattern (T,), each (K,).
+
+    It is the share of pairs, one inside and one outside, in which the one inside is higher; ties count half.
+    """
+    ranks = np.empty(activity.shape, np.float64)
+    for place, values in enumerate(activity.T):
+        ordered = np.sort(values)
+        ranks[:, place] = (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, "right") + 1) / 2
+    areas = {}
+    for name, marks in on.items():
+        inside, outside = int(marks.sum()), int((~marks).sum())
+        if inside and outside:
+            areas[name] = (ranks[marks].sum(axis=0) - inside * (inside + 1) / 2) / (inside * outside)
+    return areas
+
+
 def _flat(traced: Trace) -> NDArray[np.float32]:
     """Return all signals of all units side by side, (T, K), in the order of `Trace.units`."""
     return np.concatenate([rows.reshape(len(rows), -1) for rows in traced.signals.values()], axis=1)
 
 
-def _ranked(units: Sequence[Unit], first: _Sums, second: _Sums, name: str) -> list[Finding]:
-    train, held_out = first.correlations(name)[:, 0], second.correlations(name)  # (K,), (K, 1 + S)
-    null95 = float(np.quantile(np.abs(held_out[:, 1:]).max(axis=0), 0.95, method="higher"))
-    auc = second.auc(name)
+def _ranked(
+    units: Sequence[Unit],
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    area: NDArray[np.float64] | None,
+) -> list[Finding]:
+    """Return the findings of one pattern from r on both halves, (K, 1) and (K, 1 + S)."""
+    null95 = float(np.quantile(np.abs(second[:, 1:]).max(axis=0), 0.95, method="higher"))
     return [
         Finding(
             unit=units[place],
-            train=float(train[place]),
-            held_out=float(held_out[place, 0]),
-            auc=None if auc is None else float(auc[place]),
+            train=float(first[place, 0]),
+            held_out=float(second[place, 0]),
+            auc=None if area is None else float(area[place]),
             null95=null95,
         )
-        for place in np.argsort(-np.abs(train), kind="stable")
+        for place in np.argsort(-np.abs(first[:, 0]), kind="stable")
     ]
