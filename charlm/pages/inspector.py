@@ -1,7 +1,7 @@
 """The inspector: one page, opened from disk, with every unit of a trace and what the model expected.
 
-The numbers travel inside the page (see packing.py), and its script, inspector.js, does the rest. A policy in the page
-lets nothing else run and nothing be fetched, so a hostile text can do no more than be read.
+The numbers travel inside the page (see packing.py), and its script, in the folder script, does the rest. A policy in
+the page lets nothing else run and nothing be fetched, so a hostile text can do no more than be read.
 
 Letters: T characters, L layers, H hidden units, V symbols, N guesses.
 """
@@ -30,6 +30,22 @@ _LIVELIEST = 3
 """Units that are drawn when the page is opened."""
 _AT_RANDOM = 6
 """Places that stand beside the strongest ones, the same for every unit."""
+_SCRIPT = (
+    "numbers",
+    "choice",
+    "colour",
+    "text",
+    "place",
+    "guesses",
+    "over_time",
+    "expression",
+    "activation",
+    "contexts",
+    "controls",
+    "csv",
+    "beginning",
+)
+"""The parts of the script, in the order in which the page reads them."""
 _NAMES = {"rnn": "An RNN", "lstm": "An LSTM", "gru": "A GRU"}
 _WORDS = {
     "hidden": "The hidden state is what a unit shows: to the layer above or the guess, and to its own layer one "
@@ -56,7 +72,8 @@ def inspector_page(title: str, trace: Trace, guesses: Guesses, vocabulary: Vocab
     """
     signals = {name: rounded(name, rows, model) for name, rows in trace.signals.items()}
     symbols, came, expected = _used_symbols(trace, guesses)
-    script = (Path(__file__).parent / "inspector.js").read_text(encoding="utf-8")
+    folder = Path(__file__).parent / "script"
+    script = "\n\n".join((folder / f"{part}.js").read_text(encoding="utf-8") for part in _SCRIPT)
     facts = {
         "kind": model.kind,
         "length": len(trace.ids),
