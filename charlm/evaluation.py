@@ -20,6 +20,9 @@ from charlm.models.prediction import surprise
 from charlm.text.streams import Streams
 from charlm.text.vocabulary import Vocabulary
 
+_LARGEST_EXPONENT = 709
+"""Of e, before a number of 64 bits overflows."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -50,7 +53,7 @@ class Score:
     @property
     def perplexity(self) -> float:
         """The number of equally likely characters that would be as hard to guess."""
-        return math.exp(self.nats_per_character)
+        return math.exp(self.nats_per_character) if self.nats_per_character < _LARGEST_EXPONENT else math.inf
 
 
 def evaluate(model: LanguageModel[State], vocabulary: Vocabulary, streams: Streams) -> Score:

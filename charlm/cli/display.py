@@ -15,6 +15,8 @@ from charlm.errors import StorageError
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+_LONGEST = 1800
+"""Characters of a message."""
 _FILE_WIDTH = 160
 """Columns of a table that goes into a file or a pipe, so that paths stay in one piece."""
 
@@ -55,10 +57,17 @@ def say(message: str) -> None:
     """Tell the user something, on standard error; where nobody can be told, go on."""
     if sys.stderr is not None:
         try:
-            sys.stderr.write(f"{message}\n")
+            sys.stderr.write(f"{printable(message)}\n")
             sys.stderr.flush()
         except OSError:
             _abandon(2)
+
+
+def printable(text: str) -> str:
+    """Return text with its controls written out and of a bounded size: no stranger's file steers the terminal."""
+    kept = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    shown = "".join(kept)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST // 2]} … {shown[-_LONGEST // 2 :]}"
 
 
 def output_console() -> "Console":

@@ -16,7 +16,7 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"device {name}: torch knows no such device. Use --device cpu.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type == "cuda" and not 0 <= (device.index or 0) < torch.cuda.device_count():
         raise ConfigError(
             f"device {name}: torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices here. "
             "Use --device cpu, or install a CUDA build of torch."

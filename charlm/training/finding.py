@@ -78,7 +78,7 @@ def full_checkpoints(run: Path) -> list[Path]:
 
 def _latest_name(directory: Path) -> str:
     try:
-        name = _beginning(directory / LATEST)
+        name = beginning(directory / LATEST).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         name = ""
     if not name or name[0] in ".-" or "/" in name or not name.isprintable():
@@ -89,11 +89,12 @@ def _latest_name(directory: Path) -> str:
     return name
 
 
-def _beginning(path: Path) -> str:
+def beginning(path: Path) -> bytes:
+    """Return the first bytes of a plain file, enough for a run's name; none of anything else."""
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
-        return ""
+        return b""
     with path.open("rb") as file:
-        return file.read(_LONGEST_NAME).decode("utf-8").strip()
+        return file.read(_LONGEST_NAME)
 
 
 def _best_in(run: Path) -> Path:

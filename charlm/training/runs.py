@@ -28,11 +28,15 @@ from charlm.checkpoint import Checkpoint, Progress, step_name, step_of
 from charlm.config.settings import Config
 from charlm.config.writing import resolved_yaml
 from charlm.errors import CheckpointError, ConfigError, StorageError
-from charlm.training.finding import BEST, LATEST, Resumable, full_checkpoints
+from charlm.training.finding import BEST, LATEST, Resumable, beginning, full_checkpoints
 from charlm.whole_file import force_to_disk, remove_abandoned, write_whole_file
 
 METRICS = "metrics.jsonl"
 """The file of a run that holds a line of JSON for each evaluation."""
+
+
+_LONGEST_METRICS = 1 << 28
+"""Bytes; a line an evaluation stays far below."""
 
 
 class RunDirectory:
@@ -151,9 +155,10 @@ class RunDirectory:
 
     def _metrics_lines(self) -> list[tuple[str, dict[str, Any]]]:
         try:
-            kind = (self.path / METRICS).stat().st_mode
-            if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # a pipe would wait for ever
-                raise StorageError(f"{self.path / METRICS}: cannot read this file (it is a pipe or a device).")
+            status = (self.path / METRICS).stat()
+            plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)  # a pipe would wait for ever
+            if not plain or status.st_size > _LONGEST_METRICS:
+                raise StorageError(f"{self.path / METRICS}: cannot read this file (it is no plain one, or too long).")
             text = (self.path / METRICS).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return []
@@ -173,7 +178,7 @@ class RunDirectory:
     def _point_latest_here(self) -> None:
         latest, line = self.path.parent / LATEST, f"{self.path.name}\n".encode()
         with contextlib.suppress(OSError):  # what cannot be read is written anew
-            if latest.read_bytes() == line:
+            if beginning(latest) == line:
                 return
         write_whole_file(latest, line)
 
