@@ -24,8 +24,11 @@ def pattern_table(name: str, found: Sequence[Finding]) -> "RenderableType":
     ]
     columns = ("unit", "first half r", "held-out r", "held-out AUC", "beyond luck")
     count = sum(finding.beats_null for finding in found)
-    luck = f"By luck alone the best of {len(found):,} units reaches {found[0].null95:.3f} on the held-out half."
-    verdict = f"{count:,} of them follow it." if count else "So nothing follows this pattern."
+    luck = (
+        f"Of {len(found):,} signals of units, by luck alone the best stays below {found[0].null95:.3f} on the held-out "
+        "half in 95 of 100 cases."
+    )
+    verdict = f"{count:,} go beyond it." if count else "So nothing was found that follows this pattern."
     return _table(f"units that follow {name}", columns, rows, f"{luck} {verdict}")
 
 
@@ -38,11 +41,12 @@ def patterns_table(found: Mapping[str, Sequence[Finding]], absent: Sequence[str]
         unit = str(best.unit) if beyond else "nothing"
         rows.append((name, unit, *_numbers(best), f"{best.null95:.3f}", f"{len(beyond):,}"))
     note = (
-        "r is the correlation on the half that units are ranked on, then on the held-out half; luck is what the best "
-        "of all units reaches there by luck alone; units, how many go beyond it."
+        "r is the correlation on the half that units are ranked on, then on the held-out half. An AUC near 0 or 1 is "
+        "strong, 0.5 is none. By luck alone the best of all stays below luck in 95 of 100 cases; units is how many "
+        "signals of units go beyond it."
     )
     if absent:
-        note += f"\nNot in both halves of this text, or too slow for it: {', '.join(absent)}."
+        note += f"\nNot in both halves of this text, or lasting too long for its length: {', '.join(absent)}."
     return _table("patterns and the units that follow them", _COLUMNS, rows, note)
 
 

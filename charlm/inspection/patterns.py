@@ -1,8 +1,8 @@
 """What a unit might follow: patterns of a text, as one number for each character.
 
 The number at place t is what a reader knows who has just read character t, so that it can be held against what a
-unit holds at that moment: after an opening quote it is inside, after the closing one it is not. The one exception is
-the position in the line, which asks where the line will end.
+unit holds at that moment: after an opening quote it is inside, after the closing one it is not. Two look ahead: the
+position in the line asks where it will end, and a regular expression marks a match before it is complete.
 """
 
 import re

@@ -49,7 +49,8 @@ class Finding:
     held_out: float
     """Correlation on the other half."""
     auc: float | None
-    """Chance that the unit is higher where the pattern is on than where it is off; None where it is no yes or no."""
+    """Chance that the unit is higher where the pattern is on than where it is off; None where it is no yes or no, or
+    too rare to be counted."""
     null95: float
     """What the best of all units reaches on the held-out half by luck, in 95 of 100 cases at most."""
 
