@@ -69,6 +69,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(trained: dict[str, Path], tmp_pat
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
     assert process.stdout is not None
     process.stdout.read(1)  # it is writing now

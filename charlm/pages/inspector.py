@@ -72,8 +72,7 @@ def inspector_page(title: str, trace: Trace, guesses: Guesses, vocabulary: Vocab
     """
     signals = {name: rounded(name, rows, model) for name, rows in trace.signals.items()}
     symbols, came, expected = _used_symbols(trace, guesses)
-    folder = Path(__file__).parent / "script"
-    script = "\n\n".join((folder / f"{part}.js").read_text(encoding="utf-8") for part in _SCRIPT)
+    script = _script()
     facts = {
         "kind": model.kind,
         "length": len(trace.ids),
@@ -106,6 +105,11 @@ def inspector_page(title: str, trace: Trace, guesses: Guesses, vocabulary: Vocab
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _script() -> str:
+    folder = Path(__file__).parent / "script"
+    return "\n\n".join((folder / f"{part}.js").read_text(encoding="utf-8") for part in _SCRIPT)
 
 
 def _used_symbols(trace: Trace, guesses: Guesses) -> tuple[Any, Any, Any]:
