@@ -1136,6 +1136,17 @@ def test_a_count_past_all_reason_is_planned_or_refused(run: Command, key: str, n
     assert_in_words(outcome)
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["trained", "planned"])
+def test_a_model_that_does_not_fit_into_memory_is_refused(run: Command, options: tuple[str, ...], folder: Path) -> None:
+    before = everything_in(folder)
+    outcome = run(
+        folder, "train", "--config", "tiny.yaml", "--set", "model.hidden_size=60000", "--name", "new", *options
+    )
+
+    assert_refused(outcome, 2)
+    assert everything_in(folder) == before
+
+
 @pytest.mark.parametrize(
     "device", ["cuda:01", "cuda:200", "cuda:99999999999999999999", "cuda:-1", "cuda:\x1b[31m", "xpu"]
 )

@@ -109,6 +109,19 @@ def initialize(network: RecurrentNetwork, seed: int) -> None:
             nn.init.uniform_(weight, -bound, bound, generator=generator)
 
 
+def make_network(config: ModelConfig, vocabulary_size: int, seed: int, device: torch.device) -> RecurrentNetwork:
+    """Return a network with fresh weights on a device; raises ConfigError when it does not fit there."""
+    try:
+        return RecurrentNetwork(config, vocabulary_size, seed).to(device)
+    except (RuntimeError, MemoryError) as error:
+        if "alloc" not in str(error) and "out of memory" not in str(error):
+            raise
+        raise ConfigError(
+            f"a {config.kind} of {config.num_layers} × {config.hidden_size:,} units over {vocabulary_size:,} symbols "
+            f"does not fit into the memory of this {device.type}. Lower model.hidden_size or model.num_layers."
+        ) from error
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which the network computes in ``precision``, float32 or bfloat16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

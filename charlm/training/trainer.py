@@ -26,7 +26,7 @@ from charlm.checkpoint import Checkpoint, CorpusIdentity, Progress
 from charlm.config.settings import Config
 from charlm.errors import DivergenceError
 from charlm.models.device import find_device
-from charlm.models.network import NetworkState, RecurrentNetwork, autocast, check_precision
+from charlm.models.network import NetworkState, autocast, check_precision, make_network
 from charlm.text.corpus import Corpus
 from charlm.text.streams import Window, evaluation_streams, training_streams
 from charlm.training.divergence import MOST_ROLLBACKS, Watch
@@ -50,7 +50,7 @@ class Trainer:
         self.validation_streams = evaluation_streams(corpus.validation, training)
         self.device = find_device(training.device)
         torch.manual_seed(training.seed)
-        self.network = RecurrentNetwork(config.model, len(corpus.vocabulary), training.seed).to(self.device)
+        self.network = make_network(config.model, len(corpus.vocabulary), training.seed, self.device)
         self.optimizer = make_optimizer(self.network, training)
         self.progress = Progress()
         self._state: NetworkState = None
