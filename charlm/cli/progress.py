@@ -6,7 +6,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-from charlm.cli.display import say
+from charlm.cli.display import printable, say
 from charlm.training.divergence import MOST_ROLLBACKS
 from charlm.training.report import Report, Rollback, bits_per_character
 
@@ -136,4 +136,4 @@ def warning(rollback: Rollback) -> str:
 
 def indented(text: str) -> str:
     """Return a sample set off from the lines around it."""
-    return "\n".join(f"    | {row}" for row in text.splitlines())
+    return "\n".join(f"    | {row}" for row in printable(text).splitlines())
