@@ -239,7 +239,7 @@ def test_the_mark_of_a_byte_shows_ascii_alone() -> None:
 # At rest
 
 
-@given(st.one_of(texts, st.text(st.characters())), st.none() | forms, st.integers(1, 3))
+@given(texts, st.none() | forms, st.integers(1, 3))  # what a decoder yields: no lone surrogates
 def test_a_vocabulary_comes_back_from_json(text: str, form: Form | None, minimum: int) -> None:
     vocabulary = Vocabulary.of_text(text, form, minimum)
     assume(len(vocabulary) > len(vocabulary.special))  # one without a character could write nothing
