@@ -3,6 +3,7 @@
     record        format, config, vocabulary, progress, corpus, versions
     tensors       model.rnn.weight_ih_l0, …, model.head.bias          always
                   optimizer.*, state.*, rng.*                         in a full checkpoint
+                  model.contexts.0, …, model.counts.k                 of a Markov model of order k, instead
 
 `charlm.sealed_file` says how both lie in the file and how it is verified. There is no pickle anywhere. Strip
 ``model.rnn.`` and torch's ``load_state_dict`` takes the weights.
@@ -22,19 +23,17 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, mo
 
 from charlm import __version__
 from charlm.config.settings import Config
-from charlm.errors import CheckpointError, DamagedCheckpointError
-from charlm.models.cells import cell_of
-from charlm.models.recurrent import RecurrentModel, tensor_shapes
-from charlm.sealed_file import Layout, SealedFile, Tensors, sealed
+from charlm.errors import CheckpointError, ConfigError, DamagedCheckpointError
+from charlm.layout import check_layout
+from charlm.models.language_model import LanguageModel
+from charlm.models.markov import MarkovModel
+from charlm.models.recurrent import RecurrentModel
+from charlm.sealed_file import SealedFile, Tensors, sealed
 from charlm.text.vocabulary import Vocabulary
 from charlm.whole_file import write_whole_file
 
 FORMAT = 1
 """Version of the record and the tensors; a reader refuses what is newer."""
-
-_LONGEST_RANDOM_STATE = 1 << 16
-"""Bytes; torch's own has five thousand."""
-
 
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -96,9 +95,20 @@ class Checkpoint:
     versions: dict[str, str]
     """What the model was trained with: packages, device, threads."""
 
-    def model(self) -> RecurrentModel:
-        """Return the model, ready to read, on NumPy."""
-        return RecurrentModel(self.config.model, len(self.vocabulary), self.part("model"))
+    def model(self) -> LanguageModel[Any]:
+        """Return the model, ready to read, on NumPy; raises CheckpointError when its tensors cannot be its own."""
+        if self.config.model.kind == "markov":
+            return MarkovModel.from_tensors(self.config.model.order, len(self.vocabulary), self.part("model"))
+        return self.recurrent()
+
+    def recurrent(self) -> RecurrentModel:
+        """Return the model, on NumPy, for those who look inside; raises ConfigError where there is nothing hidden."""
+        if self.config.model.kind == "markov":
+            raise ConfigError(
+                "a Markov model has no hidden units and no gradients: all it knows of a text is its last "
+                f"{self.config.model.order} characters. Name an rnn, lstm or gru."
+            )
+        return RecurrentModel(self.config.model, len(self.vocabulary), self.part("model"), self.vocabulary.end)
 
     def part(self, name: str) -> Tensors:
         """Return the tensors under ``name.``, without that prefix."""
@@ -179,7 +189,7 @@ class Checkpoint:
                 "this checkpoint is damaged, or a charlm wrote it that this one does not understand: its record cannot "
                 f"be read ({reprlib.repr(mistakes)})."
             ) from error
-        _check_layout(file.layout, _expected_layout(config, len(vocabulary), progress, file.layout))
+        check_layout(file.layout, config, len(vocabulary), progress.step)
         tensors = file.tensors()
         if name := not_finite(tensors):
             raise CheckpointError(f"the tensor {name} holds numbers that are not finite. Use another checkpoint.")
@@ -213,32 +223,3 @@ def not_finite(tensors: Mapping[str, Any]) -> str | None:
     """Return the name of a tensor that holds infinities or is no number; None when all is well."""
     floats = (name for name, value in tensors.items() if value.dtype.kind == "f")
     return next((name for name in floats if not np.isfinite(tensors[name]).all()), None)
-
-
-def _check_layout(found: Layout, expected: Layout) -> None:
-    for name in sorted(expected.keys() | found.keys()):
-        if found.get(name) != expected.get(name):
-            raise DamagedCheckpointError(
-                f"this checkpoint is damaged or not whole: the tensor {reprlib.repr(name)} is "
-                f"{reprlib.repr(found.get(name, 'missing'))} where its config says "
-                f"{reprlib.repr(expected.get(name, 'none'))}."
-            )
-
-
-def _expected_layout(config: Config, vocabulary_size: int, progress: Progress, found: Layout) -> Layout:
-    """Return the tensors that must be there: the model's, and in a full checkpoint all that training carries."""
-    depth = min(config.model.num_layers, len(found))  # a stranger may claim a billion layers
-    weights = tensor_shapes(config.model.model_copy(update={"num_layers": depth}), vocabulary_size)
-    expected: Layout = {f"model.{name}": ("F32", shape) for name, shape in weights.items()}
-    for name in {"rng.cpu", "rng.cuda"} & found.keys():
-        size = sum(found[name][1][:1])  # torch knows its own
-        expected[name] = ("U8", (min(size, _LONGEST_RANDOM_STATE),))
-    if "rng.cpu" in found and progress.step > 0:
-        for name, shape in weights.items():
-            expected |= {f"optimizer.{name}.{moment}": ("F32", shape) for moment in ("exp_avg", "exp_avg_sq")}
-            expected[f"optimizer.{name}.step"] = ("F32", ())
-    if "state.0" in found:  # there is none where the text begins
-        shape = (config.model.num_layers, config.training.batch_size, config.model.hidden_size)
-        memory = cell_of(config.model.kind, config.model.nonlinearity).memory
-        expected |= {f"state.{index}": ("F32", shape) for index in range(len(memory))}
-    return expected

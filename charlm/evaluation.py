@@ -6,19 +6,22 @@ byte" divides by the characters and bytes that were predicted.
     nats       mean of −ln p(character | all before it)
     bits       nats / ln 2, the yes-or-no questions a character leaves open
     perplexity exp(nats), the number of equally likely characters that would be as hard
+    accuracy   share of characters that were the likeliest guess
 
 Letters: B lanes, T steps, V symbols.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charlm.models.language_model import LanguageModel, State
-from charlm.models.prediction import surprise
-from charlm.text.streams import Streams
-from charlm.text.vocabulary import Vocabulary
+from charlm.models.prediction import log_softmax
+from charlm.text.vocabulary import END, UNKNOWN, Vocabulary
+from charlm.text.windows import PADDING, Window, Windows
 
 _LARGEST_EXPONENT = 709
 """Of e, before a number of 64 bits overflows."""
@@ -34,6 +37,15 @@ class Score:
     """−ln p of all of them together."""
     utf8_bytes: int | None
     """Bytes of the characters predicted, in UTF-8; None where some are unknown (``<unk>``)."""
+    correct: int
+    """Predictions whose likeliest symbol was the one that came."""
+    unknown: int
+    """Characters predicted that are outside the vocabulary: read and scored as ``<unk>``."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of characters that the likeliest guess named."""
+        return self.correct / self.characters
 
     @property
     def nats_per_character(self) -> float:
@@ -56,18 +68,29 @@ class Score:
         return math.exp(self.nats_per_character) if self.nats_per_character < _LARGEST_EXPONENT else math.inf
 
 
-def evaluate(model: LanguageModel[State], vocabulary: Vocabulary, streams: Streams) -> Score:
-    """Read all lanes of ``streams`` once, each from a fresh state, and score every prediction."""
-    sizes = np.array([_utf8_size(vocabulary, symbol) for symbol in vocabulary.symbols])
-    state, nats, utf8_bytes, readable = model.start(streams.lanes), 0.0, 0, True
+def predictions(model: LanguageModel[State], streams: Windows) -> Iterator[tuple[Window, NDArray[np.float64]]]:
+    """Read all lanes of ``streams`` once, each from a fresh state; yield each window and its ln p (B, T, V)."""
+    state = model.start(streams.lanes)
     for step in range(len(streams)):
         window = streams.at(step)
         logits, state = model.read(window.inputs, state)
-        nats += float(surprise(logits, window.targets).sum())
-        utf8_bytes += int(sizes[window.targets].sum())
-        readable = readable and not np.isin(window.targets, list(vocabulary.special.values())).any()
-    return Score(streams.characters, nats, utf8_bytes if readable else None)
+        yield window, log_softmax(logits)
+
+
+def evaluate(model: LanguageModel[State], vocabulary: Vocabulary, streams: Windows) -> Score:
+    """Read all lanes of ``streams`` once, each from a fresh state, and score every prediction."""
+    sizes = np.array([_utf8_size(vocabulary, symbol) for symbol in vocabulary.symbols])
+    nats, correct, utf8_bytes, unknown = 0.0, 0, 0, 0
+    for window, log_p in predictions(model, streams):
+        real = window.targets != PADDING
+        came, expected = window.targets[real].astype(np.intp), log_p[real]  # (N,), (N, V)
+        nats -= float(expected[np.arange(len(came)), came].sum())
+        correct += int((expected.argmax(axis=-1) == came).sum())
+        utf8_bytes += int(sizes[came].sum())
+        unknown += int((came == vocabulary.special.get(UNKNOWN, PADDING)).sum())
+    return Score(streams.characters, nats, None if unknown else utf8_bytes, correct, unknown)
 
 
 def _utf8_size(vocabulary: Vocabulary, symbol: str) -> int:
-    return 1 if vocabulary.unit == "byte" else len(symbol.encode("utf-8", "surrogatepass"))
+    """Return the bytes of a symbol; an end stands for the byte that ends a line."""
+    return 1 if vocabulary.unit == "byte" or symbol == END else len(symbol.encode("utf-8", "surrogatepass"))

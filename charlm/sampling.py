@@ -1,4 +1,4 @@
-"""Distributions of the next character → text, endlessly.
+"""Distributions of the next character → text, endlessly, or to its end where the model has learned ends.
 
 A model gives logits; softmax at a temperature turns them into probabilities, top-k and top-p cut
 unlikely symbols off, and a random number picks one:
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.errors import ConfigError
-from charlm.models.language_model import LanguageModel, State, Symbols
+from charlm.models.language_model import LanguageModel, Logits, State, Symbols
 from charlm.text.vocabulary import Ids, Vocabulary
 
 _PROMPT_PIECE = 256
@@ -58,23 +58,40 @@ def sample(
 ) -> Iterator[Symbols]:
     """Write on from ``prompt``: an endless iterator of the next ids (B,) of ``num_samples`` texts.
 
-    An empty prompt is read as if a newline stood before the text. Each text draws from a random stream of its
-    own, so it is the same however many are written beside it (up to the rounding of the products), and a
-    shorter one is a prefix of a longer one. The prompt is checked before the iterator is returned: raises
-    UnknownCharactersError, and ConfigError when ``choice`` does not fit the vocabulary.
+    Where the vocabulary has an end, a text ends with it: the iterator ends with the last of them, and those that
+    ended before go on with ends. An empty prompt is read as if a newline stood before the text. Each text draws from a
+    random stream of its own, so it is the same however many are written beside it (up to the rounding of the
+    products), and a shorter one is a prefix of a longer one. The prompt is checked before the iterator is returned:
+    raises UnknownCharactersError, and ConfigError when ``choice`` does not fit the vocabulary.
     """
     choice = choice or Choice()
     if choice.top_k is not None and choice.top_k > len(vocabulary):
         raise ConfigError(f"--top-k must be at most the {len(vocabulary):,} symbols of the model, got {choice.top_k}.")
-    ids = vocabulary.encode(prompt) if prompt else first_context(vocabulary)
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(num_samples)]
-    return _write(model, ids, choice, streams, np.array(sorted(vocabulary.special.values()), np.intp))
+    forbidden = np.array(sorted({*vocabulary.special.values()} - {vocabulary.end}), np.intp)
+    rows = _write(model, context(vocabulary, prompt), choice, streams, forbidden)
+    return rows if vocabulary.end is None else _to_their_ends(rows, vocabulary.end, num_samples)
 
 
-def first_context(vocabulary: Vocabulary) -> Ids:
-    """Return what an empty text is taken to follow: a newline, or the first symbol where there is none."""
+def context(vocabulary: Vocabulary, prompt: str) -> Ids:
+    """Return the ids that are read before anything is written: the prompt, behind an end where items have ends.
+
+    An empty text is taken to follow a newline, or the first symbol where there is no newline. Raises
+    UnknownCharactersError.
+    """
+    ids = vocabulary.encode_item(prompt)
     newline = vocabulary.symbols.index("\n") if "\n" in vocabulary.symbols else 0
-    return np.array([newline], vocabulary.dtype)
+    return ids if len(ids) else np.array([newline], vocabulary.dtype)
+
+
+def _to_their_ends(rows: Iterator[Symbols], end: int, texts: int) -> Iterator[Symbols]:
+    """Yield rows (B,) until every text has ended, with ends for those that have."""
+    ended = np.zeros(texts, np.bool_)
+    for ids in rows:
+        yield np.where(ended, end, ids)
+        ended |= ids == end
+        if ended.all():
+            return
 
 
 def _write(
@@ -84,16 +101,21 @@ def _write(
     streams: list[np.random.Generator],
     forbidden: NDArray[np.intp],
 ) -> Iterator[Symbols]:
-    lanes = len(streams)
-    logits, state = model.step(np.repeat(prompt[:1], lanes), model.start(lanes))
-    for start in range(1, len(prompt), _PROMPT_PIECE):
-        piece = np.tile(prompt[start : start + _PROMPT_PIECE], (lanes, 1))  # (B, N)
-        all_logits, state = model.read(piece, state)
-        logits = all_logits[:, -1]
+    logits, state = after(model, prompt, len(streams))
     while True:
         ids = pick(log_probabilities(logits, choice, forbidden), streams)
         yield ids
         logits, state = model.step(ids, state)
+
+
+def after(model: LanguageModel[State], prompt: Ids, texts: int = 1) -> tuple[Logits, State]:
+    """Read the same prompt (N,) in so many ``texts``; return logits (B, V) of what comes next, and the state."""
+    logits, state = model.step(np.repeat(prompt[:1], texts), model.start(texts))
+    for start in range(1, len(prompt), _PROMPT_PIECE):
+        piece = np.tile(prompt[start : start + _PROMPT_PIECE], (texts, 1))  # (B, N)
+        all_logits, state = model.read(piece, state)
+        logits = all_logits[:, -1]
+    return logits, state
 
 
 def log_probabilities(

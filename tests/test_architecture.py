@@ -15,6 +15,7 @@ NEEDS_TORCH = {
     "charlm.models.device",
     "charlm.models.network",
     "charlm.training.optimization",
+    "charlm.training.scalars",
     "charlm.training.state",
     "charlm.training.trainer",
 }

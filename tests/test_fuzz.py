@@ -222,7 +222,7 @@ def read_with_numpy(checkpoint: Checkpoint) -> None:
     ids = [int(row[0]) for row, _ in zip(sample(model, vocabulary, seed=1), range(4), strict=False)]
     vocabulary.decode(ids).encode()
     vocabulary.marks(ids)
-    streams = evaluation_streams(np.array(ids, vocabulary.dtype), checkpoint.config.training)
+    streams = evaluation_streams(np.array(ids, vocabulary.dtype), checkpoint.config.training.evaluation_lanes)
     assert evaluate(model, vocabulary, streams).perplexity >= 0
     again = Checkpoint.from_bytes(checkpoint.to_bytes())
     assert again.config == checkpoint.config

@@ -24,7 +24,7 @@ from charlm.cli.app import app
 from charlm.config.settings import Config
 from charlm.config.writing import resolved_yaml
 from charlm.evaluation import evaluate
-from charlm.sampling import Choice, first_context, sample
+from charlm.sampling import Choice, context, sample
 from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams
 from charlm.training.report import Report
@@ -129,7 +129,7 @@ def greedy_sample(checkpoint: Checkpoint) -> str:
 def smallest_lead(checkpoint: Checkpoint) -> float:
     """Return by how much, at the least, a character of the greedy sample was likelier than the next."""
     model, lead = checkpoint.model(), math.inf
-    ids, state = first_context(checkpoint.vocabulary), model.start(1)
+    ids, state = context(checkpoint.vocabulary, ""), model.start(1)
     for _ in range(SAMPLED):
         logits, state = model.step(ids, state)
         logits[:, list(checkpoint.vocabulary.special.values())] = -np.inf
@@ -140,7 +140,7 @@ def smallest_lead(checkpoint: Checkpoint) -> float:
 
 def validation_loss(checkpoint: Checkpoint) -> float:
     corpus = Corpus.read(checkpoint.config.data, checkpoint.vocabulary)
-    streams = evaluation_streams(corpus.validation, checkpoint.config.training)
+    streams = evaluation_streams(corpus.validation, checkpoint.config.training.evaluation_lanes)
     return evaluate(checkpoint.model(), checkpoint.vocabulary, streams).nats_per_character
 
 

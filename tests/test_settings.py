@@ -4,22 +4,24 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from charlm.config.reading import KEYS
-from charlm.config.settings import Config
+from charlm.config.settings import Config, ModelConfig, TrainingConfig
 
 ACCEPTED: dict[str, list[Any]] = {
     "data.path": ["a.txt", ["a.txt", "data/*.txt"], "Märchen 1.txt"],
     "data.unit": ["character", "byte"],
     "data.encoding": ["utf-8", "cp1252", "UTF-16", "cp949"],
     "data.normalization": [None, "NFC", "NFD", "NFKC", "NFKD"],
+    "data.documents": [None, "line", "blank-line", "file"],
     "data.minimum_count": [1, 1000],
     "data.validation_fraction": [1e-9, 0.999],
     "data.test_fraction": [0, 0.0, 0.899],
-    "model.kind": ["rnn", "lstm", "gru"],
+    "model.kind": ["rnn", "lstm", "gru", "markov"],
     "model.hidden_size": [1, 4096],
     "model.num_layers": [1, 9],
     "model.embedding_size": [None, 1, 64],
     "model.nonlinearity": ["tanh"],
     "model.dropout": [0, 0.0, 0.999],
+    "model.order": [5],
     "training.batch_size": [1, 512],
     "training.sequence_length": [1, 512],
     "training.carry_state": [True, False],
@@ -45,6 +47,7 @@ ACCEPTED: dict[str, list[Any]] = {
 
 NOT_TEXT: list[Any] = [None, True, 3, 0.5, ["a"], {"a": 1}]
 NOT_A_COUNT: list[Any] = [0, -1, 1.0, 1.5, True, "3", [3], {"a": 3}]
+NOT_AN_ORDER: list[Any] = [None, -1, 33, 2**63, 1.0, 1.5, True, "3", [3], {"a": 3}]
 NOT_A_NUMBER: list[Any] = [None, True, "0.1", [0.1], {"a": 0.1}, float("inf"), float("-inf"), float("nan")]
 
 REFUSED: dict[str, list[Any]] = {
@@ -52,15 +55,17 @@ REFUSED: dict[str, list[Any]] = {
     "data.unit": [*NOT_TEXT, "word", "Byte", ""],
     "data.encoding": [*NOT_TEXT, "", "utf-9", "rot13", "base64", "zlib", "a\0b", "é", "utf-8/../os"],
     "data.normalization": [*NOT_TEXT[1:], "nfc", "NFX", ""],
+    "data.documents": [*NOT_TEXT[1:], "lines", "Line", "blank line", "none", ""],
     "data.minimum_count": [None, *NOT_A_COUNT],
     "data.validation_fraction": [*NOT_A_NUMBER, 0, 0.0, 1, 1.0, -0.1, 7],
     "data.test_fraction": [*NOT_A_NUMBER, -0.1, 1.0, 0.9, 0.95],
-    "model.kind": [*NOT_TEXT, "LSTM", "transformer", ""],
+    "model.kind": [*NOT_TEXT, "LSTM", "transformer", "Markov", "ar", ""],
     "model.hidden_size": [None, *NOT_A_COUNT],
     "model.num_layers": [None, *NOT_A_COUNT],
     "model.embedding_size": NOT_A_COUNT,
     "model.nonlinearity": [*NOT_TEXT, "sigmoid", "", "relu"],  # relu: the default kind is not rnn
     "model.dropout": [*NOT_A_NUMBER, -0.1, 1, 1.0, 1.5],
+    "model.order": [*NOT_AN_ORDER, 0, 1, 32],  # the default kind is not markov
     "training.batch_size": [None, *NOT_A_COUNT],
     "training.sequence_length": [None, *NOT_A_COUNT],
     "training.carry_state": [None, 0, 1, "yes", "true", [True], {"a": True}],
@@ -209,6 +214,79 @@ def test_only_an_rnn_chooses_its_nonlinearity(kind: str, good: bool) -> None:
         assert places(model__kind=kind, model__nonlinearity="relu") == {"model.nonlinearity"}
 
 
+NETWORKS = {"hidden_size": 64, "num_layers": 3, "embedding_size": 8, "nonlinearity": "relu", "dropout": 0.5}
+"""What only networks read, at another value than the default."""
+TRAINED: dict[str, Any] = {
+    "batch_size": 8,
+    "sequence_length": 32,
+    "carry_state": False,
+    "epochs": 3,
+    "steps": 100,
+    "learning_rate": 0.1,
+    "schedule": "plateau",
+    "warmup_fraction": 0.5,
+    "weight_decay": 0.0,
+    "gradient_clip": None,
+    "on_divergence": "rollback",
+    "patience": 3,
+    "evaluate_every": 7,
+    "evaluation_lanes": 1,
+    "device": "cpu",
+    "precision": "bfloat16",
+}
+"""What only training reads, likewise."""
+
+
+def test_the_settings_that_a_markov_model_does_not_read_are_all_tried_below() -> None:
+    assert {"kind", "order", *NETWORKS} == set(ModelConfig.model_fields)
+    assert {"seed", *TRAINED} == set(TrainingConfig.model_fields)
+    assert all(ModelConfig.default(key) != value for key, value in NETWORKS.items())
+    assert all(TrainingConfig.default(key) != value for key, value in TRAINED.items())
+
+
+@pytest.mark.parametrize(("key", "value"), NETWORKS.items())
+def test_a_markov_model_reads_nothing_of_a_network_s_shape(key: str, value: object) -> None:
+    assert places(model__kind="markov", **{f"model__{key}": value}) == {f"model.{key}"}
+    assert build(model__kind="markov", **{f"model__{key}": ModelConfig.default(key)}).model.kind == "markov"
+    assert getattr(build(model__kind="rnn", **{f"model__{key}": value}).model, key) == value
+
+
+def test_what_a_markov_model_does_not_read_is_refused_all_at_once() -> None:
+    values: dict[str, object] = {f"model__{key}": value for key, value in NETWORKS.items()}
+    assert places(model__kind="markov", **values) == {f"model.{key}" for key in NETWORKS}
+
+
+@pytest.mark.parametrize("order", [0, 1, 5, 32])
+def test_a_markov_model_looks_back_as_far_as_it_is_told(order: int) -> None:
+    assert build(model__kind="markov", model__order=order).model.order == order
+    for kind in ("rnn", "lstm", "gru"):
+        if order == ModelConfig.default("order"):
+            assert build(model__kind=kind, model__order=order).model.order == order
+        else:
+            assert places(model__kind=kind, model__order=order) == {"model.order"}
+
+
+@pytest.mark.parametrize("order", NOT_AN_ORDER)
+def test_no_markov_model_has_such_an_order(order: object) -> None:
+    assert places(model__kind="markov", model__order=order) == {"model.order"}
+
+
+@pytest.mark.parametrize(("key", "value"), TRAINED.items())
+def test_counting_reads_nothing_of_training_but_the_seed(key: str, value: object) -> None:
+    assert places(model__kind="markov", **{f"training__{key}": value}) == {"training"}
+    with pytest.raises(ValidationError, match=rf"leave (\w+, )*{key} at the default"):
+        build(model__kind="markov", **{f"training__{key}": value})
+    default = TrainingConfig.default(key)
+    if key != "steps":  # which is either set or the epochs are
+        assert build(model__kind="markov", **{f"training__{key}": default}).training == TrainingConfig()
+
+
+def test_counting_may_have_a_seed() -> None:
+    assert build(model__kind="markov", training__seed=7).training == TrainingConfig(seed=7)
+    with pytest.raises(ValidationError, match="leave batch_size, patience at the default"):
+        build(model__kind="markov", training__seed=7, training__patience=3, training__batch_size=1)
+
+
 @pytest.mark.parametrize(("key", "value"), [("encoding", "cp1252"), ("normalization", "NFC"), ("minimum_count", 2)])
 def test_bytes_are_read_as_they_are(key: str, value: object) -> None:
     default = getattr(build().data, key)
@@ -224,6 +302,9 @@ def test_what_bytes_do_not_read_is_refused_all_at_once() -> None:
 
 def test_a_wrong_kind_or_unit_does_not_bring_mistakes_of_its_dependents() -> None:
     assert places(model__kind="LSTM", model__nonlinearity="relu") == {"model.kind"}
+    assert places(model__kind="Markov", model__order=3, model__dropout=0.5) == {"model.kind"}
+    assert places(model__kind="Markov", training__epochs=3) == {"model.kind"}
+    assert places(model__kind="markov", training__epochs=0) == {"training.epochs"}
     assert places(data__unit="word", data__normalization="NFC") == {"data.unit"}
 
 

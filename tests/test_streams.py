@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from charlm.config.settings import TrainingConfig
 from charlm.errors import TextError
 from charlm.text import streams as module
-from charlm.text.streams import Streams, evaluation_streams, one_lane, training_streams
+from charlm.text.streams import Streams, evaluation_streams, training_streams
+from charlm.text.windows import PADDING
 
 sizes = st.tuples(st.integers(2, 60), st.integers(1, 8), st.integers(1, 20)).filter(lambda size: size[1] < size[0])
 """Characters N, lanes B, window T, with a prediction for each lane."""
@@ -76,7 +77,7 @@ def test_the_window_is_a_function_of_the_step_modulo_passes(size: tuple[int, int
     now, first = streams.at(step), streams.at(step % len(streams))
     assert now.inputs.tolist() == first.inputs.tolist()
     assert now.targets.tolist() == first.targets.tolist()
-    assert now.fresh == first.fresh == (step % len(streams) == 0)
+    assert now.fresh.tolist() == first.fresh.tolist() == [step % len(streams) == 0] * size[1]  # all lanes together
 
 
 @given(sizes, st.integers(0, 200))
@@ -86,6 +87,16 @@ def test_the_fraction_is_the_share_of_a_lane_that_was_read(size: tuple[int, int,
     assert streams.fraction(step) == pytest.approx(float(Fraction(read, streams.lane_length)), rel=1e-12)
     assert streams.fraction(step) < streams.fraction(step + 1)
     assert streams.fraction(step * len(streams)) == step  # whole passes are whole numbers
+
+
+@given(sizes)
+def test_there_is_something_to_guess_at_every_place(size: tuple[int, int, int]) -> None:
+    streams = Streams(numbered(size[0]), *size[1:])
+    windows = [streams.at(step) for step in range(len(streams))]
+    assert not any((window.targets.astype(np.int64) == PADDING).any() for window in windows)
+    assert streams.characters == sum(window.characters for window in windows)
+    assert [window.characters for window in windows] == [window.inputs.size for window in windows]
+    assert streams.padding == 0
 
 
 def test_a_quarter_pass_is_a_quarter() -> None:
@@ -134,25 +145,24 @@ def test_the_product_of_lanes_and_steps_may_be_all_predictions_and_not_one_more(
 
 @given(st.integers(2, 60), st.integers(1, 12))
 def test_evaluation_takes_as_many_lanes_as_asked_for_or_as_the_text_allows(number: int, lanes: int) -> None:
-    streams = evaluation_streams(numbered(number), TrainingConfig(evaluation_lanes=lanes))
+    streams = evaluation_streams(numbered(number), lanes)
     assert streams.lanes == min(lanes, number - 1)
-    assert streams.at(0).fresh
+    assert streams.at(0).fresh.tolist() == [True] * streams.lanes
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_text_without_a_prediction_cannot_be_scored(number: int) -> None:
-    with pytest.raises(TextError):
-        one_lane(numbered(number))
-    with pytest.raises(TextError):
-        evaluation_streams(numbered(number), TrainingConfig())
+    for lanes in (1, 8):
+        with pytest.raises(TextError):
+            evaluation_streams(numbered(number), lanes)
 
 
 @given(st.integers(2, 1_500))
 def test_one_lane_makes_every_prediction_in_order(number: int) -> None:
     ids = np.arange(number, dtype=np.uint16)
-    streams = one_lane(ids)
+    streams = evaluation_streams(ids, 1)
     assert (streams.lanes, streams.characters) == (1, number - 1)
     windows = [streams.at(step) for step in range(len(streams))]
     assert [index for window in windows for index in window.inputs[0]] == list(range(number - 1))
     assert [index for window in windows for index in window.targets[0]] == list(range(1, number))
-    assert [window.fresh for window in windows] == [True, *[False] * (len(windows) - 1)]
+    assert [window.fresh.tolist() for window in windows] == [[True], *[[False]] * (len(windows) - 1)]

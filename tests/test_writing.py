@@ -30,10 +30,14 @@ CHARACTERS: Fields = {
     "normalization": st.sampled_from([None, "NFC", "NFD", "NFKC", "NFKD"]),
     "minimum_count": COUNTS,
 }
-FRACTIONS: Fields = {"validation_fraction": below(0.5), "test_fraction": below(0.5) | st.just(0)}
+SPLITS: Fields = {
+    "documents": st.sampled_from([None, "line", "blank-line", "file"]),
+    "validation_fraction": below(0.5),
+    "test_fraction": below(0.5) | st.just(0),
+}
 PATHS: Fields = {"path": FILE_NAMES | st.lists(FILE_NAMES, min_size=1)}
-DATA = st.fixed_dictionaries(PATHS, optional=FRACTIONS | CHARACTERS) | st.fixed_dictionaries(
-    PATHS | {"unit": st.just("byte")}, optional=FRACTIONS
+DATA = st.fixed_dictionaries(PATHS, optional=SPLITS | CHARACTERS) | st.fixed_dictionaries(
+    PATHS | {"unit": st.just("byte")}, optional=SPLITS
 )
 SIZES: Fields = {
     "hidden_size": st.integers(1, 2**17),
@@ -71,9 +75,12 @@ TRAINING = st.builds(lambda length, pace: length | pace, LENGTH, PACE)
 RUN = st.fixed_dictionaries(
     {}, optional={"name": NAMES, "directory": FILE_NAMES, "save_every": st.none() | COUNTS, "keep": COUNTS}
 )
-CONFIGS = st.fixed_dictionaries({"data": DATA}, optional={"model": MODEL, "training": TRAINING, "run": RUN}).map(
-    Config.model_validate
+MARKOV = st.fixed_dictionaries({"kind": st.just("markov")}, optional={"order": st.integers(0, 32)})
+SEED = st.fixed_dictionaries({}, optional={"seed": st.integers(0, 2**63 - 1)})
+TREES = st.fixed_dictionaries({"data": DATA}, optional={"model": MODEL, "training": TRAINING, "run": RUN}) | (
+    st.fixed_dictionaries({"data": DATA, "model": MARKOV}, optional={"training": SEED, "run": RUN})
 )
+CONFIGS = TREES.map(Config.model_validate)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 import charlm
-from charlm.cli import config, evaluate, inspect_gradients, inspect_hidden, sample, train, vocabulary
+from charlm.cli import config, evaluate, inspect_gradients, inspect_hidden, runs, sample, train, vocabulary
 from charlm.cli.display import abandon_output, flush, say
 from charlm.errors import CharlmError, StorageError
 
@@ -48,6 +48,7 @@ app.command("inspect-gradients")(inspect_gradients.inspect_gradients)
 app.command("evaluate")(evaluate.evaluate)
 app.command("vocabulary")(vocabulary.vocabulary)
 app.add_typer(config.app, name="config")
+app.add_typer(runs.app, name="runs")
 
 
 def _print_version(wanted: bool) -> None:

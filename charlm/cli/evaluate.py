@@ -1,8 +1,8 @@
-"""``charlm evaluate``: how well a model predicts a text."""
+"""``charlm evaluate``: how well a model predicts a text, and what that is to be held against."""
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,11 @@ from charlm.cli.opening import (
     read_split,
 )
 from charlm.errors import ConfigError, TextError
+
+if TYPE_CHECKING:
+    from charlm.checkpoint import Checkpoint
+    from charlm.evaluation import Score
+    from charlm.text.vocabulary import Ids
 
 
 class Split(StrEnum):
@@ -35,39 +40,99 @@ def evaluate(
     split: Annotated[
         Split | None, typer.Option(help="Score a split of the model's own corpus, in training's lanes.")
     ] = None,
+    lanes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Read so many stretches side by side, each from a fresh state: faster, and a little worse.",
+            show_default=False,
+        ),
+    ] = None,
+    per_character: Annotated[
+        bool,
+        typer.Option(
+            "--per-character",
+            help="Show every character by its surprise: coloured text on a terminal, else tab-separated rows with the "
+            "five likeliest guesses.",
+        ),
+    ] = False,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines", help="Show beside it: uniform, Markov models counted on the same training text, and xz -9."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: DeviceOption = "cpu",
 ) -> None:
     """Score a text in nats, bits and perplexity; without --file, the model's own validation text."""
     from charlm.evaluation import evaluate as score_of
-    from charlm.text.streams import evaluation_streams, one_lane
+    from charlm.text.streams import evaluation_streams
 
     if file is not None and split is not None:
         raise ConfigError("say what to score once: either --file or --split.")
+    if per_character and (as_json or baselines or lanes not in (None, 1)):
+        raise ConfigError("--per-character reads the text in one lane and shows that alone; leave the others out.")
     path, opened = open_checkpoint(checkpoint)
-    if file is not None:
-        ids = read_file(file, opened.config.data, opened.vocabulary)
-        if len(ids) < 2:
-            raise TextError(f"{file}: one character leaves nothing to predict; scoring needs two or more.")
-        streams = one_lane(ids)
-    else:
-        streams = evaluation_streams(read_split(opened, (split or Split.validation).value), opened.config.training)
+    ids = _read(opened, file, split)
+    usual = 1 if file is not None or per_character else opened.config.training.evaluation_lanes
+    streams = evaluation_streams(ids, lanes or usual, opened.vocabulary.end)
     model = open_model(opened, device)
-    with blas_threads(model, streams.lanes):
-        score = score_of(model, opened.vocabulary, streams)
     source = file or f"{(split or Split.validation).value} split"
-    figures = {
+    with blas_threads(model, streams.lanes):
+        if per_character:
+            from charlm.cli.surprises import show_surprises
+
+            show_surprises(model, opened.vocabulary, streams)
+            return
+        score = score_of(model, opened.vocabulary, streams)
+        beside = _baselines(opened, ids, streams.lanes) if baselines else {}
+    figures = _figures(score)
+    if as_json:
+        record = {"checkpoint": str(path), "text": source, "lanes": streams.lanes} | figures
+        write(json.dumps(record | ({"baselines": beside} if baselines else {})) + "\n")
+        return
+    rows = [(name.replace("_", " "), _shown(value)) for name, value in figures.items()]
+    fresh = "1, from a fresh state" if streams.lanes == 1 else f"{streams.lanes}, each from a fresh state"
+    show(facts(f"{path} on {source}", [*rows, ("lanes", fresh)]))
+    if baselines:
+        from charlm.cli.bars import bars
+
+        show(bars("bits per character", beside | {f"this {opened.config.model.kind}": score.bits_per_character}))
+
+
+def _read(checkpoint: "Checkpoint", file: str | None, split: Split | None) -> "Ids":
+    if file is None:
+        return read_split(checkpoint, (split or Split.validation).value)
+    ids = read_file(file, checkpoint.config.data, checkpoint.vocabulary)
+    if len(ids) < 2:
+        raise TextError(f"{file}: one character leaves nothing to predict; scoring needs two or more.")
+    return ids
+
+
+def _figures(score: "Score") -> dict[str, Any]:
+    return {
         "characters": score.characters,
         "nats_per_character": score.nats_per_character,
         "bits_per_character": score.bits_per_character,
         "bits_per_byte": score.bits_per_byte,
         "perplexity": score.perplexity,
+        "accuracy": score.accuracy,
+        "unknown_characters": score.unknown,
     }
-    if as_json:
-        write(json.dumps({"checkpoint": str(path), "text": source, "lanes": streams.lanes} | figures) + "\n")
-        return
-    rows = [(name.replace("_", " "), _shown(value)) for name, value in figures.items()]
-    show(facts(f"{path} on {source}", rows))
+
+
+def _baselines(checkpoint: "Checkpoint", ids: "Ids", lanes: int) -> dict[str, float]:
+    """Return bits a character of each baseline for the same text, read in the same lanes."""
+    from charlm.baselines import markov_bits, uniform_bits, xz_bits
+    from charlm.cli.opening import read_corpus
+    from charlm.text.streams import evaluation_streams
+
+    vocabulary, training = checkpoint.vocabulary, read_corpus(checkpoint, "training").train
+    streams = evaluation_streams(ids, lanes, vocabulary.end)
+    found = {"uniform": uniform_bits(vocabulary)}
+    found |= {f"Markov {order}": bits for order, bits in markov_bits(training, vocabulary, streams)}
+    return found | {"xz -9": xz_bits(training, ids, vocabulary)}
 
 
 def _shown(value: float | None) -> str:

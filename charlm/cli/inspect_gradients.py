@@ -18,6 +18,7 @@ from charlm.errors import ConfigError
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from charlm.config.settings import Config
     from charlm.inspection.reach import Connections, Reach
     from charlm.models.network import RecurrentNetwork
     from charlm.text.vocabulary import Ids, Vocabulary
@@ -105,6 +106,7 @@ def _trained(name: str | None, file: str | None, text: str | None) -> Subject:
     from charlm.models.network import RecurrentNetwork
 
     path, opened = open_checkpoint(name)
+    _check_reach(str(path), opened.config, text)
     network = RecurrentNetwork(opened.config.model, len(opened.vocabulary))
     network.load_tensors(opened.part("model"))
     if text is not None:
@@ -122,6 +124,7 @@ def _untrained(path: Path, file: str | None, text: str | None) -> Subject:
     from charlm.text.corpus import Corpus
 
     config = read_config(path)
+    _check_reach(str(path), config, text)
     corpus = Corpus.read(config.data)
     network = RecurrentNetwork(config.model, len(corpus.vocabulary), config.training.seed)
     if text is not None:
@@ -131,10 +134,21 @@ def _untrained(path: Path, file: str | None, text: str | None) -> Subject:
     return Subject(f"{path.stem}, untrained", network, corpus.vocabulary, ids)
 
 
+def _check_reach(name: str, config: "Config", text: str | None) -> None:
+    """Raise ConfigError where there is no gradient that reaches back."""
+    if config.model.kind == "markov":
+        raise ConfigError(f"{name}: a Markov model is counted, so it has no gradients. Name an rnn, lstm or gru.")
+    if config.data.documents is not None and text is None:
+        raise ConfigError(
+            f"{name}: this model reads separate items and forgets at each one's end, so no lag reaches further. "
+            "Use --text with one item."
+        )
+
+
 def _encoded(text: str, vocabulary: "Vocabulary") -> "Ids":
     if note := strangers_note(vocabulary, unescape(text)):
         say(f"charlm: {note}")
-    return vocabulary.encode(unescape(text))
+    return vocabulary.encode_item(unescape(text))
 
 
 def _named(subjects: Sequence[Subject]) -> list[tuple[str, Subject]]:

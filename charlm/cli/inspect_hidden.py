@@ -97,7 +97,7 @@ def inspect_hidden(
     searching = find is not None or ablate is not None
     usual = _SEARCHED if searching else _READ.get(format_.value)
     ids = _read(opened, text, file)[: max_characters or (None if given else usual)]
-    with blas_threads(opened.model(), 1):
+    with blas_threads(opened.recurrent(), 1):
         if searching:
             watched = Watched(_signals(signal, everything=True), layers)
             unit_search.search(opened, ids, unit_search.Search(find, ablate or [], watched), format_.value, output)
@@ -118,7 +118,7 @@ def _read(checkpoint: "Checkpoint", text: str | None, file: str | None) -> "Ids"
         return read_file(file, checkpoint.config.data, checkpoint.vocabulary)
     if text is None:
         return read_split(checkpoint, "validation")
-    ids = checkpoint.vocabulary.encode(unescaped(text))
+    ids = checkpoint.vocabulary.encode_item(unescaped(text))
     if note := strangers_note(checkpoint.vocabulary, unescaped(text)):
         say(f"charlm: {note}")
     return ids

@@ -4,19 +4,22 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charlm.cli.display import say
 from charlm.errors import ConfigError, TextError, UnknownCharactersError
 
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
     from charlm.config.settings import DataConfig
     from charlm.models.language_model import LanguageModel
-    from charlm.text.vocabulary import Ids, Vocabulary
+    from charlm.text.corpus import Corpus
+    from charlm.text.vocabulary import Ids, Stranger, Vocabulary
 
 CheckpointOption = Annotated[
     str | None,
@@ -33,6 +36,8 @@ DeviceOption = Annotated[
     typer.Option("--device", help="cpu reads with NumPy and needs no torch; cuda, cuda:N and mps use torch."),
 ]
 
+_SHOWN = 10
+"""Unknown characters that are named."""
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
 
@@ -54,6 +59,8 @@ def open_model(checkpoint: "Checkpoint", device: str) -> "LanguageModel[Any]":
     """Return the model on NumPy for the CPU, or on torch for another device."""
     if device == "cpu":
         return checkpoint.model()
+    if checkpoint.config.model.kind == "markov":
+        raise ConfigError(f"--device {device}: a Markov model looks its counts up, on the CPU. Leave --device at cpu.")
     from charlm.models.device import find_device
     from charlm.models.network import NetworkModel, RecurrentNetwork
 
@@ -61,22 +68,39 @@ def open_model(checkpoint: "Checkpoint", device: str) -> "LanguageModel[Any]":
         raise ConfigError(f"--device {device}: expected cpu, cuda, cuda:N or mps.")
     network = RecurrentNetwork(checkpoint.config.model, len(checkpoint.vocabulary))
     network.load_tensors(checkpoint.part("model"))
-    return NetworkModel(network, find_device(device))
+    return NetworkModel(network, find_device(device), checkpoint.vocabulary.end)
 
 
 def read_file(name: str, data: "DataConfig", vocabulary: "Vocabulary") -> "Ids":
-    """Return a file's (or with ``-`` standard input's) text as the model's ids, decoded as its corpus was."""
-    from charlm.text.corpus import encode_pieces
-    from charlm.text.files import text_pieces
+    """Return a file's (or with ``-`` standard input's) text as the model's ids, decoded as its corpus was.
+
+    Where the model reads separate items, the text is cut into them too. Characters read as unknown are told.
+    """
+    from charlm.text.corpus import encode_pieces, pieces_of
 
     pieces, source = _open_bytes(name)
+    strangers: dict[str, Stranger] = {}
     try:
-        ids = encode_pieces(text_pieces(pieces, source, data), vocabulary)
+        texts = pieces_of([(pieces, source)], data)
+        ids = encode_pieces(_noting(texts, vocabulary, strangers) if vocabulary.special else texts, vocabulary)
     except UnknownCharactersError as error:
         raise UnknownCharactersError(f"{source}: {error}") from error
-    if len(ids) == 0:
+    if len(ids) == (0 if vocabulary.end is None else 1):
         raise TextError(f"{source}: there is no text here; it is empty. Name a file that holds some.")
+    if strangers:
+        say(f"charlm: {source}: {_read_as_unknown(list(strangers.values()))}")
     return ids
+
+
+def _noting(texts: Iterator[str], vocabulary: "Vocabulary", found: "dict[str, Stranger]") -> Iterator[str]:
+    """Yield the pieces of a text, and note in ``found`` what the vocabulary lacks."""
+    position = 0
+    for text in texts:
+        for stranger in vocabulary.strangers(text, position):
+            known = found.setdefault(stranger.character, replace(stranger, count=0))
+            found[stranger.character] = replace(known, count=known.count + stranger.count)
+        position += len(text)
+        yield text
 
 
 def read_prompt(name: str, checkpoint: "Checkpoint") -> str:
@@ -91,6 +115,15 @@ def read_prompt(name: str, checkpoint: "Checkpoint") -> str:
 
 def read_split(checkpoint: "Checkpoint", split: str) -> "Ids":
     """Return the ids of the model's own validation or test text; the corpus must be as it was."""
+    corpus = read_corpus(checkpoint, split)
+    ids = corpus.validation if split == "validation" else corpus.test
+    if len(ids) < 2:
+        raise TextError("this model kept no test text: its config has data.test_fraction 0. Use --split validation.")
+    return ids
+
+
+def read_corpus(checkpoint: "Checkpoint", split: str) -> "Corpus":
+    """Return the text that the model was trained on; ``split`` says in errors which part of it was wanted."""
     from charlm.text.corpus import Corpus
 
     data = checkpoint.config.data
@@ -104,16 +137,18 @@ def read_split(checkpoint: "Checkpoint", split: str) -> "Ids":
         raise TextError(f"{unreadable} {error} {instead}") from error
     if corpus.sha256 != checkpoint.corpus.sha256:
         raise TextError(changed)
-    ids = corpus.validation if split == "validation" else corpus.test
-    if len(ids) < 2:
-        raise TextError("this model kept no test text: its config has data.test_fraction 0. Use --split validation.")
-    return ids
+    return corpus
 
 
 def strangers_note(vocabulary: "Vocabulary", text: str) -> str | None:
     """Return a sentence on the characters that a model with ``<unk>`` reads as unknown, if there are any."""
     strangers = vocabulary.strangers(text)
-    return f"read as unknown: {', '.join(map(str, strangers))}" if strangers else None
+    return _read_as_unknown(strangers) if strangers else None
+
+
+def _read_as_unknown(strangers: "list[Stranger]") -> str:
+    shown = ", ".join(map(str, strangers[:_SHOWN])) + (", …" if len(strangers) > _SHOWN else "")
+    return f"read as unknown: {shown}"
 
 
 def pictures() -> ModuleType:

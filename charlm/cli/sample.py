@@ -3,13 +3,13 @@
 import json
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.cli.display import say, write
+from charlm.cli.display import say, show, write
 from charlm.cli.opening import (
     CheckpointOption,
     DeviceOption,
@@ -24,12 +24,12 @@ from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
-    from charlm.models.language_model import Symbols
+    from charlm.cli.copying import Comparison
+    from charlm.cli.writer import Writer
+    from charlm.models.language_model import LanguageModel, Symbols
     from charlm.models.recurrent import RecurrentModel
-    from charlm.text.vocabulary import Vocabulary
-
-_BETWEEN = "\n----\n"
-"""What stands between several samples."""
+    from charlm.sampling import Choice
+    from charlm.text.vocabulary import Ids
 
 
 def sample(
@@ -60,37 +60,85 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    next_: Annotated[
+        int | None,
+        typer.Option(
+            "--next",
+            min=1,
+            metavar="N",
+            help="Write no text: show the N likeliest next characters, and how likely each is.",
+            show_default=False,
+        ),
+    ] = None,
+    novelty: Annotated[
+        bool, typer.Option("--novelty", help="Mark what stands verbatim in the training text, and say how much is new.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of plain text.")] = False,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Write text: the prompt, then what the model makes of it."""
+    """Write text: the prompt, then what the model makes of it, to --length or to an end that it has learned to set."""
+    from charlm.cli.writer import Writer, columns
     from charlm.sampling import Choice
     from charlm.sampling import sample as write_on
 
     if prompt is not None and prompt_file is not None:
         raise ConfigError("give the prompt once: either --prompt or --prompt-file.")
+    if next_ is not None and (novelty or stop is not None or num_samples > 1):
+        raise ConfigError("--next writes no text, so there is none to --stop, to repeat or to compare.")
+    if novelty and stop is not None:
+        raise ConfigError("--novelty compares whole samples; leave --stop out, or choose a --length.")
     choice = Choice(temperature, top_k, top_p)
     path, opened = open_checkpoint(checkpoint)
     before = unescape(prompt or "") if prompt_file is None else read_prompt(prompt_file, opened)
     model = _held(opened, clamp, device) if clamp else open_model(opened, device)
     used_seed = secrets.randbits(32) if seed is None else seed
     rows = write_on(model, opened.vocabulary, before, choice=choice, seed=used_seed, num_samples=num_samples)
-    writer = _Writer(opened.vocabulary, before, None if stop is None else unescape(stop))
-    if seed is None:
+    if seed is None and next_ is None:
         say(f"charlm: {path}, seed {used_seed}")
     if note := strangers_note(opened.vocabulary, before):
         say(f"charlm: {note}")
+    writer = Writer(opened, before, None if stop is None else unescape(stop))
     with blas_threads(model, num_samples):
-        if as_json:
+        if next_ is not None:
+            _show_next(model, opened, before, choice, next_, as_json)
+        elif as_json or novelty:
+            samples = columns(islice(rows, length), num_samples)
+            found = _comparison(opened, map(writer.item, samples)) if novelty else None
+            if found and not as_json:
+                show(found.report())
+                return
             settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": used_seed}
-            texts = {"prompt": writer.prompt, "samples": writer.texts(islice(rows, length), num_samples)}
-            write(json.dumps({"checkpoint": str(path)} | settings | texts, ensure_ascii=False) + "\n")
-            return
-        if num_samples == 1:
-            for piece in writer.pieces(int(row[0]) for row in islice(rows, length)):
-                write(piece)
+            texts = {"prompt": writer.prompt, "samples": list(map(writer.text, samples))}
+            record = {"checkpoint": str(path)} | settings | texts | ({"novelty": found.values()} if found else {})
+            write(json.dumps(record, ensure_ascii=False) + "\n")
         else:
-            write(_BETWEEN.join(writer.texts(islice(rows, length), num_samples)))
+            _write(writer, islice(rows, length), num_samples)
+
+
+def _show_next(
+    model: "LanguageModel[Any]", checkpoint: "Checkpoint", prompt: str, choice: "Choice", count: int, as_json: bool
+) -> None:
+    from charlm.cli.next_characters import next_probabilities, show_next
+
+    vocabulary = checkpoint.vocabulary
+    show_next(next_probabilities(model, vocabulary, prompt, choice), vocabulary, count, as_json)
+
+
+def _comparison(checkpoint: "Checkpoint", samples: "Iterable[Ids]") -> "Comparison":
+    from charlm.cli.copying import compare
+
+    return compare(checkpoint, list(samples))
+
+
+def _write(writer: "Writer", rows: "Iterable[Symbols]", num_samples: int) -> None:
+    """Write one text as it comes, or several when they are done."""
+    from charlm.cli.writer import columns
+
+    if num_samples == 1:
+        for piece in writer.pieces(int(row[0]) for row in rows):
+            write(piece)
+    else:
+        write(writer.between.join(map(writer.text, columns(rows, num_samples))))
     if sys.stdout.isatty():
         write("\n")
 
@@ -101,28 +149,4 @@ def _held(checkpoint: "Checkpoint", clamp: list[str], device: str) -> "Recurrent
 
     if device != "cpu":
         raise ConfigError("--clamp holds units where they can be reached, on NumPy; leave --device at cpu.")
-    return checkpoint.model().holding(dict(parse_held("--clamp", text, checkpoint.config.model) for text in clamp))
-
-
-class _Writer:
-    """Turns new ids into text: the prompt, then what follows it, up to the stop."""
-
-    def __init__(self, vocabulary: "Vocabulary", prompt: str, stop: str | None) -> None:
-        self._vocabulary = vocabulary
-        self._prompt_ids = vocabulary.encode(prompt).tolist()
-        self._stop = stop
-        self.prompt = vocabulary.decode(self._prompt_ids)
-
-    def pieces(self, ids: Iterable[int]) -> Iterator[str]:
-        """Yield the text as it comes. One decoder reads prompt and continuation: an accent may join them."""
-        from charlm.sampling import until
-        from charlm.text.decoding import decoded
-
-        decoder = self._vocabulary.decoder()
-        yield from map(decoder.feed, self._prompt_ids)
-        yield from until(decoded(ids, decoder), self._stop)
-
-    def texts(self, rows: "Iterable[Symbols]", num_samples: int) -> list[str]:
-        """Return the text of each of several samples."""
-        columns: list[Any] = list(zip(*rows, strict=True)) or [()] * num_samples
-        return ["".join(self.pieces(map(int, column))) for column in columns]
+    return checkpoint.recurrent().holding(dict(parse_held("--clamp", text, checkpoint.config.model) for text in clamp))

@@ -42,7 +42,7 @@ class Wanted:
 
 def write_trace(checkpoint: Checkpoint, ids: Ids, wanted: Wanted, format_: str, output: Path | None) -> None:
     """Trace ids (T,) and write what is wanted, on standard output or into a file."""
-    model = checkpoint.model()
+    model = checkpoint.recurrent()
     names, layers = wanted.watched.check(model)
     places = [parse_unit("--unit", place, checkpoint.config.model) for place in wanted.units]
     if format_ in ("npz", "png") and output is None and sys.stdout.isatty():
@@ -91,7 +91,7 @@ def _content(checkpoint: Checkpoint, traced: Trace, chosen: list[Unit], format_:
         case "html":
             from charlm.pages.inspector import inspector_page
 
-            expected = guesses(checkpoint.model(), traced.ids, _GUESSES)
+            expected = guesses(checkpoint.recurrent(), traced.ids, _GUESSES)
             return inspector_page(title, traced, expected, vocabulary, checkpoint.config.model).encode()
         case _:
             drawing = _drawing(checkpoint, traced, chosen, _FILE_WIDTH)

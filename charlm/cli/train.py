@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,8 +15,15 @@ from charlm.cli.display import facts, say, show
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from charlm.checkpoint import Progress as Reached
+    from charlm.cli.drive import Told
     from charlm.cli.progress import Progress
+    from charlm.config.settings import Config
+    from charlm.text.corpus import Corpus
     from charlm.training.runs import RunDirectory
+    from charlm.training.scalars import Scalars
     from charlm.training.trainer import Trainer
 
 _ENVIRONMENT = {
@@ -58,6 +65,9 @@ def train(
         str | None,
         typer.Option(help="auto, cpu, cuda, cuda:N or mps, instead of training.device.", show_default=False),
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the same numbers for TensorBoard too, into the run's folder.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, time one step, write nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and the result.")] = False,
 ) -> None:
@@ -74,6 +84,11 @@ def train(
     options = {"run.name": name, "training.device": device}
     given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None]
     resolved = read_config(config, [*(settings or []), *given])
+    if resolved.model.kind == "markov":
+        if init_from is not None or tensorboard:
+            raise ConfigError("a Markov model is counted: it begins with no weights, and there is no curve to draw.")
+        _count(resolved, config, resume=resume, dry_run=dry_run, quiet=quiet)
+        return
     with ExitStack() as held:
         run = RunDirectory.reopen(resolved) if resume else None
         if run:
@@ -91,24 +106,79 @@ def train(
             run = held.enter_context(RunDirectory.create(resolved))
         if init_from is not None and not found:
             run.save(trainer.checkpoint())  # what it begins with, so that --resume never begins with less
-        _train(trainer, run, quiet)
+        told = [_page(trainer, run)]
+        if tensorboard:
+            scalars = held.enter_context(closing(_scalars(run, trainer.progress.step)))
+            told.append(scalars.add)
+        _train(trainer, run, told, quiet)
 
 
-def _train(trainer: "Trainer", run: "RunDirectory", quiet: bool) -> None:
+def _train(trainer: "Trainer", run: "RunDirectory", told: "list[Told]", quiet: bool) -> None:
     from charlm.cli.drive import drive
     from charlm.cli.signals import Requests, exit_code
 
     if not quiet:
         onwards = f", from step {trainer.progress.step:,}" if trainer.progress.step else ""
-        _tell(f"{run.path} on {trainer.device.type}, {trainer.total_steps:,} steps{onwards}")
+        padding = f", {trainer.streams.padding:.0%} of each window is padding" if trainer.streams.padding else ""
+        _tell(f"{run.path} on {trainer.device.type}, {trainer.total_steps:,} steps{onwards}{padding}")
     with Requests() as requests:
-        drive(trainer, run, _watch(trainer, quiet), requests)
+        drive(trainer, run, _watch(trainer, quiet), requests, told)
     if requests.stop is not None and not trainer.finished:
         numbered = "" if run.path.name == trainer.config.run.name else f" --name {shlex.quote(run.path.name)}"
         saved = f"{requests.stop.name}: {run.path} is saved at step {trainer.progress.step:,}"
         _tell(f"{saved}. The same command with --resume{numbered} goes on from there.")
         raise typer.Exit(exit_code(requests.stop))
-    show(facts(f"{run.path} is trained", _results(trainer, run)))
+    show(facts(f"{run.path} is trained", _outcome(trainer.progress, run, trainer.corpus)))
+    for sentence in () if quiet else _advice(trainer, run):
+        _tell(sentence)
+
+
+def _page(trainer: "Trainer", run: "RunDirectory") -> "Told":
+    """Return what keeps the run's page up to date."""
+    from charlm.cli.run_page import RunPage
+    from charlm.training.state import environment
+
+    page = RunPage(run, trainer.corpus, trainer.validation_streams, environment(trainer.device))
+    return lambda _: page.write(_advice(trainer, run) if trainer.finished else ())
+
+
+def _advice(trainer: "Trainer", run: "RunDirectory") -> list[str]:
+    from charlm.training.advice import advice
+
+    return advice(run.metrics(), trainer.weights, len(trainer.corpus.train), trainer.progress.rollbacks)
+
+
+def _scalars(run: "RunDirectory", step: int) -> "Scalars":
+    try:
+        from charlm.training.scalars import Scalars
+    except ModuleNotFoundError as error:
+        raise ConfigError("--tensorboard writes with TensorBoard: pip install 'charlm[tensorboard]'.") from error
+    return Scalars(run.path, step)
+
+
+def _count(config: "Config", source: "Path", *, resume: bool, dry_run: bool, quiet: bool) -> None:
+    """Make a Markov model: counting is one pass, so a run that has one already is done."""
+    from charlm.cli import counting
+    from charlm.cli.drive import sample_of
+    from charlm.training.runs import RunDirectory
+
+    if dry_run:
+        show(facts(f"plan of {source}", counting.plan(config)))
+        return
+    with ExitStack() as held:
+        run = RunDirectory.reopen(config) if resume else None
+        if run:
+            held.enter_context(run)
+            if counting.check_counted(run, config):
+                _tell(f"{run.path} was counted already; there is nothing to go on from.")
+                return
+        counts = counting.count(config, quiet)
+        if run:
+            run.rewind(None, config)
+        else:
+            run = held.enter_context(RunDirectory.create(config))
+        counting.keep(run, *counts, sample_of(counts[0]))
+    show(facts(f"{run.path} is counted", _outcome(counts[0].progress, run, counts[1])))
 
 
 def _tell(message: str) -> None:
@@ -127,21 +197,23 @@ def _watch(trainer: "Trainer", quiet: bool) -> "Progress":
     )
 
 
-def _results(trainer: "Trainer", run: "RunDirectory") -> list[tuple[str, object]]:
+def _outcome(progress: "Reached", run: "RunDirectory", corpus: "Corpus") -> list[tuple[str, object]]:
+    from charlm.training.history import REPORT
     from charlm.training.report import bits_per_character
 
-    progress = trainer.progress
     best = progress.best_validation_loss or 0.0
+    prompt = _prompt(corpus)
+    trying = f' --prompt "{prompt}"' if prompt else ""
     return [
         ("best validation loss", f"{best:.4f} nats ({bits_per_character(best):.3f} bits) a character"),
         ("characters seen", f"{progress.characters:,} in {progress.seconds:,.1f} s"),
         ("checkpoint", run.best),
-        ("next", f'charlm sample --checkpoint {shlex.quote(str(run.path))} --prompt "{_prompt(trainer)}"'),
+        ("report", run.path / REPORT),
+        ("next", f"charlm sample --checkpoint {shlex.quote(str(run.path))}{trying}"),
     ]
 
 
-def _prompt(trainer: "Trainer") -> str:
+def _prompt(corpus: "Corpus") -> str:
     """Return the first letters of the training text's first long word without capitals, to try the model with."""
-    corpus = trainer.corpus
     words = re.findall(r"\w{4,}", corpus.vocabulary.decode(corpus.train[:1000]))
     return next((word[:3] for word in words if word == word.lower()), "")

@@ -54,10 +54,10 @@ def search(checkpoint: Checkpoint, ids: Ids, wanted: Search, format_: str, outpu
     patterns = {name: pattern(name, text) for name in names}
     if wanted.ablated:
         places = [parse_unit("--ablate", place, checkpoint.config.model) for place in wanted.ablated]
-        ablations = [ablate(checkpoint.model(), ids, *place, patterns) for place in places]
+        ablations = [ablate(checkpoint.recurrent(), ids, *place, patterns) for place in places]
         _put(ablations_json(ablations) if format_ == "json" else ablation_table(ablations), output)
         return
-    found = find(checkpoint.model(), ids, patterns, wanted.watched)
+    found = find(checkpoint.recurrent(), ids, patterns, wanted.watched)
     if wanted.pattern != _EVERYTHING and not found:
         raise TextError(
             f"--find {wanted.pattern}: it does not come and go in both halves of this text. Use a longer one."

@@ -71,6 +71,9 @@ class DataConfig(Section):
     normalization: Literal["NFC", "NFD", "NFKC", "NFKD"] | None = None
     """Unicode normalization: null, NFC, NFD, NFKC or NFKD. NFD splits Hangul into jamo."""
 
+    documents: Literal["line", "blank-line", "file"] | None = None
+    """What separates items of their own (names, poems, files): line, blank-line or file; null: it is all one text."""
+
     minimum_count: Count = 1
     """Characters seen less often than this become <unk>."""
 
@@ -108,10 +111,10 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """The network: which cell, how wide, how deep."""
+    """The model: which cell, how wide, how deep; or how many characters a Markov model looks back."""
 
-    kind: Literal["rnn", "lstm", "gru"] = "lstm"
-    """The recurrent cell: rnn (Elman), lstm or gru."""
+    kind: Literal["rnn", "lstm", "gru", "markov"] = "lstm"
+    """The recurrent cell: rnn (Elman), lstm or gru; or markov, which counts what follows the last characters."""
 
     hidden_size: Size = 128
     """Hidden units in each layer."""
@@ -128,11 +131,16 @@ class ModelConfig(Section):
     dropout: Fraction = 0.0
     """Share of units silenced in training, between layers and before the read-out."""
 
-    @field_validator("nonlinearity")
+    order: Annotated[int, Field(ge=0, le=32)] = 5
+    """How many characters a markov model looks back: 0 none, 1 the Markov chain, k AR(k). Only markov reads it."""
+
+    @field_validator("hidden_size", "num_layers", "embedding_size", "nonlinearity", "dropout", "order")
     @classmethod
-    def _only_an_rnn_chooses(cls, value: str, info: ValidationInfo) -> str:
-        if value != cls.default("nonlinearity") and info.data.get("kind") in ("lstm", "gru"):
-            raise ValueError("only model.kind: rnn reads this; leave it at tanh")
+    def _is_read_by_this_kind(cls, value: object, info: ValidationInfo) -> object:
+        name, kind = str(info.field_name), info.data.get("kind")
+        readers = {"nonlinearity": "rnn", "order": "markov"}.get(name, "rnn, lstm, gru")
+        if value != cls.default(name) and kind is not None and kind not in readers.split(", "):
+            raise ValueError(f"only model.kind: {readers} reads this; leave it at {cls.default(name)}")
         return value
 
 
@@ -243,3 +251,17 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     run: RunConfig = RunConfig()
+
+    @field_validator("training")
+    @classmethod
+    def _counting_is_not_trained(cls, value: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
+        model = info.data.get("model")
+        if model is not None and model.kind == "markov":
+            usual = TrainingConfig(seed=value.seed)
+            others = [name for name in TrainingConfig.model_fields if getattr(value, name) != getattr(usual, name)]
+            if others:
+                raise ValueError(
+                    "model.kind: markov is counted in one pass and reads nothing of this section but the seed; "
+                    f"leave {', '.join(others)} at the default"
+                )
+        return value

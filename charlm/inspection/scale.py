@@ -13,6 +13,8 @@ from charlm.inspection.trace import Trace, Unit
 
 LOW, MIDDLE, HIGH = (94, 152, 222), (245, 245, 245), (240, 138, 48)
 """Red, green and blue, 0 to 255, at the bottom, the middle and the top of a scale."""
+SURPRISE = (221, 132, 181)
+"""What full surprise has, from the middle on."""
 
 
 def is_squashed(signal: str, model: ModelConfig) -> bool:

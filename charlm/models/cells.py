@@ -130,8 +130,8 @@ class Held:
         return activations
 
 
-def cell_of(kind: Literal["rnn", "lstm", "gru"], nonlinearity: Literal["tanh", "relu"]) -> Cell:
-    """Return the cell that a config names."""
+def cell_of(kind: Literal["rnn", "lstm", "gru", "markov"], nonlinearity: Literal["tanh", "relu"]) -> Cell:
+    """Return the cell that a config names; raises ValueError for a Markov model, which has none."""
     match kind:
         case "rnn":
             return ElmanRNN(np.tanh if nonlinearity == "tanh" else relu)
@@ -139,6 +139,8 @@ def cell_of(kind: Literal["rnn", "lstm", "gru"], nonlinearity: Literal["tanh", "
             return LSTM()
         case "gru":
             return GRU()
+        case _:
+            raise ValueError(f"{kind} is no recurrent network")
 
 
 def sigmoid(x: Array) -> Array:

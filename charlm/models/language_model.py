@@ -1,7 +1,7 @@
 """What sampling and scoring ask of any model of the next character.
 
 The state goes in and comes out: a model remembers nothing between calls, so one model can follow many
-texts at once.
+texts at once. A model of separate items forgets all that was before when it reads the end that stands before an item.
 
 Letters: B texts side by side, T steps, V symbols.
 """

@@ -83,6 +83,15 @@ class RecurrentNetwork(nn.Module):
         self.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
 
 
+def restarted(state: NetworkState, lanes: Tensor) -> NetworkState:
+    """Return the state with those of its ``lanes`` (B,) at the beginning of a text again: zeros."""
+    if state is None or bool(lanes.all()):
+        return None
+    if isinstance(state, tuple):
+        return state[0].masked_fill(lanes[:, None], 0), state[1].masked_fill(lanes[:, None], 0)
+    return state.masked_fill(lanes[:, None], 0)
+
+
 def one_hot(ids: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     """Return rows (B, T, size) that are zero but for a one at each id of ids (B, T)."""
     return torch.zeros(*ids.shape, size, dtype=dtype, device=ids.device).scatter_(-1, ids.unsqueeze(-1), 1)
@@ -144,11 +153,16 @@ def check_precision(network: RecurrentNetwork, device: torch.device, precision: 
 
 
 class NetworkModel:
-    """A RecurrentNetwork as a LanguageModel: NumPy outside, torch and its device inside."""
+    """A RecurrentNetwork as a LanguageModel: NumPy outside, torch and its device inside.
 
-    def __init__(self, network: RecurrentNetwork, device: torch.device) -> None:
+    With ``end``, the id that stands before every item, a stretch that begins with it starts afresh: torch's fused
+    kernels cannot do so in its midst.
+    """
+
+    def __init__(self, network: RecurrentNetwork, device: torch.device, end: int | None = None) -> None:
         self._network = network.to(device).eval()
         self._device = device
+        self._end = end
 
     @property
     def vocabulary_size(self) -> int:
@@ -168,5 +182,7 @@ class NetworkModel:
         """Read a stretch of each text, ids (B, T); return logits (B, T, V) after each symbol, and the state."""
         with torch.inference_mode():
             rows = torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self._device)
+            if self._end is not None:
+                state = restarted(state, rows[:, 0] == self._end)
             logits, state = self._network(rows, state)
             return logits.float().cpu().numpy(), state

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charlm.config.settings import ModelConfig
 from charlm.errors import CheckpointError
@@ -47,10 +48,13 @@ class RecurrentModel:
     ``tensors`` are a RecurrentNetwork's, by torch's names and in torch's layout: ``rnn.weight_ih_l0``
     (G·H, V or E), ``rnn.weight_hh_l0`` (G·H, H), ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0`` (G·H,), …,
     ``head.weight`` (V, H), ``head.bias`` (V,) and, where there is one, ``embedding.weight`` (V, E).
+    With ``end``, the id that stands before every item, reading it starts afresh: items know nothing of each other.
     Raises CheckpointError when one is missing or has another shape.
     """
 
-    def __init__(self, config: ModelConfig, vocabulary_size: int, tensors: Mapping[str, Array]) -> None:
+    def __init__(
+        self, config: ModelConfig, vocabulary_size: int, tensors: Mapping[str, Array], end: int | None = None
+    ) -> None:
         check_shapes(config, vocabulary_size, tensors)
         self.config = config
         self.cell = cell_of(config.kind, config.nonlinearity)
@@ -59,6 +63,7 @@ class RecurrentModel:
         self._table = self._layers[0].input_weight
         self._head_weight = np.ascontiguousarray(tensors["head.weight"].T)  # (H, V)
         self._head_bias = tensors["head.bias"]
+        self._end = end
 
     @property
     def vocabulary_size(self) -> int:
@@ -87,6 +92,8 @@ class RecurrentModel:
 
     def advance(self, ids: Symbols, state: RecurrentState) -> RecurrentState:
         """Read one symbol of each text, ids (B,), without asking for the next: every signal of every layer."""
+        if self._end is not None:
+            state = tuple(_cleared(layer, ids == self._end) for layer in state)
         after = [self._layers[0].step(self._table[ids], state[0])]
         for layer, before in zip(self._layers[1:], state[1:], strict=True):
             from_input = after[-1]["hidden"] @ layer.input_weight + layer.input_bias
@@ -98,22 +105,37 @@ class RecurrentModel:
 
         Layer after layer, so that the products with inputs and read-out are made for all steps at once.
         """
-        hidden, last = _run(self._layers[0], self._table[ids.T], state[0])
+        ends = None if self._end is None else np.equal(ids.T, self._end)  # (T, B)
+        hidden, last = _run(self._layers[0], self._table[ids.T], state[0], ends)
         after = [last]
         for layer, before in zip(self._layers[1:], state[1:], strict=True):
-            hidden, last = _run(layer, hidden @ layer.input_weight + layer.input_bias, before)
+            hidden, last = _run(layer, hidden @ layer.input_weight + layer.input_bias, before, ends)
             after.append(last)
         logits = hidden @ self._head_weight + self._head_bias  # (T, B, V)
         return logits.swapaxes(0, 1), tuple(after)
 
 
-def _run(layer: Layer, from_input: Array, activations: Activations) -> tuple[Array, Activations]:
-    """Step through from_input (T, B, G·H); return the hidden state after each step (T, B, H), and the last."""
+def _run(
+    layer: Layer, from_input: Array, activations: Activations, ends: NDArray[np.bool_] | None
+) -> tuple[Array, Activations]:
+    """Step through from_input (T, B, G·H); return the hidden state after each step (T, B, H), and the last.
+
+    Where there are ``ends`` (T, B), the state is cleared before the step.
+    """
     hidden = np.empty((*from_input.shape[:2], activations["hidden"].shape[-1]), from_input.dtype)
     for t, share in enumerate(from_input):
+        if ends is not None:
+            activations = _cleared(activations, ends[t])
         activations = layer.step(share, activations)
         hidden[t] = activations["hidden"]
     return hidden, activations
+
+
+def _cleared(activations: Activations, texts: NDArray[np.bool_]) -> Activations:
+    """Return activations with zeros for some of the texts (B,)."""
+    if not texts.any():
+        return activations
+    return {name: np.where(texts[:, None], values.dtype.type(0), values) for name, values in activations.items()}
 
 
 def tensor_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:

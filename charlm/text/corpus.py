@@ -3,6 +3,8 @@
     |<------------- train ------------->|<- validation ->|<- test ->|
     0                                                               N
 
+A text of separate items is cut between two of them: the end where it is cut belongs to both sides.
+
 The text is read twice, a piece at a time: once to count characters and to hash the bytes, once to
 write ids into an array of the smallest type. So a corpus costs a byte a character (two past 256
 symbols) and never stands in memory as text.
@@ -11,6 +13,7 @@ symbols) and never stands in memory as text.
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -19,8 +22,9 @@ from numpy.typing import NDArray
 
 from charlm.config.settings import DataConfig
 from charlm.errors import TextError
+from charlm.text.documents import ends_marked
 from charlm.text.files import byte_pieces, find_files, text_pieces
-from charlm.text.vocabulary import CodePoints, Ids, Vocabulary, code_points
+from charlm.text.vocabulary import END, END_UNIT, CodePoints, Ids, Vocabulary, code_points
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,10 @@ class Corpus:
         counts, digest = _count(files, data)
         vocabulary = vocabulary or _vocabulary_of(counts, data)
         ids = _encode(files, data, vocabulary, int(counts.sum()))
-        test_start = int(len(ids) * (1 - data.test_fraction))
-        validation_start = int(len(ids) * (1 - data.validation_fraction - data.test_fraction))
+        validation_start, test_start = (
+            _between_items(ids, int(len(ids) * share), vocabulary.end)
+            for share in (1 - data.validation_fraction - data.test_fraction, 1 - data.test_fraction)
+        )
         corpus = cls(data.path, digest, vocabulary, ids, validation_start, test_start)
         corpus._check_splits(data)
         return corpus
@@ -56,26 +62,35 @@ class Corpus:
     @property
     def train(self) -> Ids:
         """The ids that are trained on."""
-        return self.ids[: self.validation_start]
+        return self.ids[: self.validation_start + self._shared]
 
     @property
     def validation(self) -> Ids:
         """The ids that choose the best checkpoint."""
-        return self.ids[self.validation_start : self.test_start]
+        return self.ids[self.validation_start : self.test_start + self._shared]
 
     @property
     def test(self) -> Ids:
         """The ids that nothing was chosen on."""
         return self.ids[self.test_start :]
 
+    @property
+    def _shared(self) -> int:
+        """Ids that stand at the end of one split and at the beginning of the next: an end, where there are ends."""
+        return int(self.vocabulary.end is not None)
+
     def _check_splits(self, data: DataConfig) -> None:
         wanted = {"train": 1.0, "validation": data.validation_fraction, "test": data.test_fraction}
         for name, fraction in wanted.items():
             split: Ids = getattr(self, name)
             if fraction and len(split) < 2:
+                whole, left, needed = f"{len(self.ids):,} {data.unit}s", str(len(split)), "2"
+                if self.vocabulary.end is not None:
+                    items = int((self.ids == self.vocabulary.end).sum()) - 1
+                    whole, left, needed = f"{items:,} items (data.documents: {data.documents})", "none", "1"
                 raise TextError(
-                    f"{', '.join(self.paths)}: too short. Its {len(self.ids):,} {data.unit}s leave {len(split)} for "
-                    f"the {name} split, which needs 2 (data.validation_fraction is {data.validation_fraction}, "
+                    f"{', '.join(self.paths)}: too short. Its {whole} leave {left} for "
+                    f"the {name} split, which needs {needed} (data.validation_fraction is {data.validation_fraction}, "
                     f"data.test_fraction {data.test_fraction}). Use a longer text or another fraction."
                 )
 
@@ -90,18 +105,30 @@ def read_vocabulary(data: DataConfig) -> Vocabulary:
 
 def _vocabulary_of(counts: NDArray[np.int64], data: DataConfig) -> Vocabulary:
     if data.unit == "byte":
-        return Vocabulary.of_bytes()
-    if 0 < counts.max(initial=0) < data.minimum_count:
+        return Vocabulary.of_bytes([END] if data.documents else [])
+    if 0 < np.delete(counts, slice(END_UNIT, END_UNIT + 1)).max(initial=0) < data.minimum_count:
         raise TextError(
             f"{', '.join(data.path)}: no character stands here {data.minimum_count:,} times. Lower data.minimum_count."
         )
     return Vocabulary.of_code_points(counts, data.normalization, data.minimum_count)
 
 
+def _between_items(ids: Ids, place: int, end: int | None) -> int:
+    """Return ``place``, or where there are ends (id ``end``) the first one from there on."""
+    if end is None:
+        return place
+    place = min(place, len(ids) - 1)  # the last id is an end
+    return place + int((ids[place:] == end).argmax())
+
+
+def pieces_of(files: Iterable[tuple[Iterable[bytes], str]], data: DataConfig) -> Iterator[str]:
+    """Yield the text of files, each as its bytes and what to call it; between separate items stand ends."""
+    texts = (text_pieces(pieces, source, data) for pieces, source in files)
+    return chain.from_iterable(texts) if data.documents is None else ends_marked(texts, data.documents)
+
+
 def _units(files: list[Path], data: DataConfig) -> Iterator[CodePoints]:
-    for path in files:
-        for text in text_pieces(byte_pieces(path), str(path), data):
-            yield code_points(text)
+    yield from map(code_points, pieces_of(((byte_pieces(path), str(path)) for path in files), data))
 
 
 def _encode(files: list[Path], data: DataConfig, vocabulary: Vocabulary, length: int) -> Ids:
@@ -125,11 +152,10 @@ def _count(files: list[Path], data: DataConfig) -> tuple[NDArray[np.int64], str]
             digest.update(piece)
             yield piece
 
-    for path in files:
-        for text in text_pieces(hashed(byte_pieces(path)), str(path), data):
-            more = np.bincount(code_points(text), minlength=len(counts))
-            more[: len(counts)] += counts
-            counts = more
+    for text in pieces_of(((hashed(byte_pieces(path)), str(path)) for path in files), data):
+        more = np.bincount(code_points(text), minlength=len(counts))
+        more[: len(counts)] += counts
+        counts = more
     return counts, digest.hexdigest()
 
 

@@ -18,27 +18,17 @@ Letters: B lanes, T steps in a window.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
 from charlm.config.settings import TrainingConfig
 from charlm.errors import TextError
+from charlm.text.document_streams import DocumentStreams
 from charlm.text.vocabulary import Ids
+from charlm.text.windows import Window, Windows
 
 EVALUATION_WINDOW = 256
 """Steps read at a time when nothing is learned; it changes speed and memory, no number."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """What one step reads, and what it should have guessed."""
-
-    inputs: NDArray[Any]  # (B, T)
-    targets: NDArray[Any]  # (B, T)
-    fresh: bool
-    """Whether all lanes stand at the beginning of their stretch."""
 
 
 class Streams:
@@ -73,11 +63,16 @@ class Streams:
         """Predictions made in one pass."""
         return self._targets.size
 
+    @property
+    def padding(self) -> float:
+        """Share of places at which there is nothing to guess: none."""
+        return 0.0
+
     def at(self, step: int) -> Window:
         """Return the window that step number ``step``, from 0, reads."""
         index = step % len(self)
         columns = slice(index * self._window, (index + 1) * self._window)
-        return Window(self._inputs[:, columns], self._targets[:, columns], fresh=index == 0)
+        return Window(self._inputs[:, columns], self._targets[:, columns], np.full(self.lanes, index == 0))
 
     def fraction(self, step: int) -> float:
         """Return the passes made after ``step`` steps, such as 1.25."""
@@ -85,9 +80,14 @@ class Streams:
         return passes + min(index * self._window / self.lane_length, 1.0)
 
 
-def training_streams(ids: Ids, training: TrainingConfig) -> Streams:
-    """Return the lanes that training reads; raises TextError when a lane holds no whole window."""
+def training_streams(ids: Ids, training: TrainingConfig, end: int | None = None) -> Windows:
+    """Return the lanes that training reads; with ``end``, the id that ends an item, each item stands for itself.
+
+    Raises TextError when a lane holds no whole window, or not one item.
+    """
     lanes, window = training.batch_size, training.sequence_length
+    if end is not None:
+        return DocumentStreams(ids, end, lanes, window, shuffled_by=training.seed)
     if lanes * window > len(ids) - 1:
         raise TextError(
             f"the training text of {len(ids):,} characters is too short: {lanes:,} lanes of one window of "
@@ -97,11 +97,9 @@ def training_streams(ids: Ids, training: TrainingConfig) -> Streams:
     return Streams(ids, lanes, window)
 
 
-def evaluation_streams(ids: Ids, training: TrainingConfig) -> Streams:
-    """Return the lanes in which a split is scored: fewer than asked for only where the split is that short."""
-    return Streams(ids, min(training.evaluation_lanes, max(len(ids) - 1, 1)), EVALUATION_WINDOW)
-
-
-def one_lane(ids: Ids) -> Streams:
-    """Return the text as one lane, as a person would read it."""
-    return Streams(ids, 1, EVALUATION_WINDOW)
+def evaluation_streams(ids: Ids, lanes: int, end: int | None = None) -> Windows:
+    """Return the lanes in which a text is scored: fewer than asked for only where it is that short."""
+    if end is not None:
+        items = max(int((ids == end).sum()) - 1, 1)
+        return DocumentStreams(ids, end, min(lanes, items), EVALUATION_WINDOW)
+    return Streams(ids, min(lanes, max(len(ids) - 1, 1)), EVALUATION_WINDOW)

@@ -33,6 +33,10 @@ Ids = NDArray[np.unsignedinteger[Any]]
 CodePoints = NDArray[np.unsignedinteger[Any]]
 
 UNKNOWN = "<unk>"
+END = "<end>"
+"""The special symbol that ends every item of a text of separate ones, and stands before the first."""
+END_UNIT = 0xD800
+"""What stands for an end among code points: half a character, which no text that was decoded holds."""
 _NOT_THERE = -1
 _SHOWN = 10
 _LONGEST_SPECIAL = 40
@@ -65,11 +69,17 @@ class Vocabulary:
     def of_code_points(
         cls, counts: NDArray[np.int64], normalization: Form | None = None, minimum_count: int = 1
     ) -> Self:
-        """Build from ``counts[code point]``; rarer characters than ``minimum_count`` share ``<unk>``."""
-        symbols = tuple(map(chr, np.flatnonzero(counts >= minimum_count)))
-        if not np.any((counts > 0) & (counts < minimum_count)):
-            return cls(symbols, "character", normalization)
-        return cls((*symbols, UNKNOWN), "character", normalization, {UNKNOWN: len(symbols)})
+        """Build from ``counts[code point]``; rarer characters than ``minimum_count`` share ``<unk>``.
+
+        Where ends were counted (`END_UNIT`), there is an ``<end>``.
+        """
+        characters = counts.copy()
+        characters[END_UNIT : END_UNIT + 1] = 0
+        symbols = tuple(map(chr, np.flatnonzero(characters >= minimum_count)))
+        special = [END] if counts[END_UNIT : END_UNIT + 1].any() else []
+        if np.any((characters > 0) & (characters < minimum_count)):
+            special.append(UNKNOWN)
+        return cls((*symbols, *special), "character", normalization, _places(len(symbols), special))
 
     @classmethod
     def of_text(cls, text: str, normalization: Form | None = None, minimum_count: int = 1) -> Self:
@@ -78,16 +88,15 @@ class Vocabulary:
         return cls.of_code_points(np.bincount(code_points(text)), normalization, minimum_count)
 
     @classmethod
-    def of_bytes(cls) -> Self:
-        """Return the vocabulary of all 256 bytes, which reads any file."""
-        return cls(tuple(map(chr, range(256))), "byte")
+    def of_bytes(cls, special: Sequence[str] = ()) -> Self:
+        """Return the vocabulary of all 256 bytes, which reads any file, and of ``special`` symbols behind them."""
+        return cls((*map(chr, range(256)), *special), "byte", None, _places(256, special))
 
     def united(self, other: Self) -> Self:
         """Return a vocabulary of the symbols of both, which read their text alike."""
         symbols = tuple(sorted({*self._characters, *other._characters}))
         special = sorted({*self.special, *other.special})
-        places = {name: len(symbols) + index for index, name in enumerate(special)}
-        return type(self)((*symbols, *special), self.unit, self.normalization, places)
+        return type(self)((*symbols, *special), self.unit, self.normalization, _places(len(symbols), special))
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -100,10 +109,20 @@ class Vocabulary:
     @cached_property
     def _table(self) -> NDArray[np.int32]:
         """Id of each code point, and ``_NOT_THERE`` for strangers (including all past the end)."""
-        characters = [ord(symbol) for symbol in self._characters]
+        characters = self._units
         table = np.full(max(characters, default=0) + 2, self.special.get(UNKNOWN, _NOT_THERE), np.int32)
         table[characters] = np.arange(len(characters))
         return table
+
+    @property
+    def end(self) -> int | None:
+        """The id of the symbol that ends an item; None where the text is one."""
+        return self.special.get(END)
+
+    @property
+    def _units(self) -> list[int]:
+        """Code point of each symbol that has one, by id; ``<end>`` stands first behind the characters."""
+        return [*map(ord, self._characters), *([] if self.end is None else [END_UNIT])]
 
     @property
     def _characters(self) -> tuple[str, ...]:
@@ -130,12 +149,17 @@ class Vocabulary:
             raise self._unknown_error(units, position)
         return ids.astype(self.dtype)
 
-    def strangers(self, text: str) -> list[Stranger]:
+    def encode_item(self, text: str) -> Ids:
+        """Return the ids of a text as it is read from its beginning: behind an end, where items have ends."""
+        before = [] if self.end is None else [self.end]
+        return np.concatenate([np.array(before, self.dtype), self.encode(text)])
+
+    def strangers(self, text: str, position: int = 0) -> list[Stranger]:
         """Return the characters of ``text`` that this vocabulary lacks, in the order they appear."""
-        return self._strangers(self.to_units(text), 0)
+        return self._strangers(self.to_units(text), position)
 
     def _strangers(self, units: CodePoints, position: int) -> list[Stranger]:
-        places = np.flatnonzero(~np.isin(units, np.array([ord(symbol) for symbol in self._characters])))
+        places = np.flatnonzero(~np.isin(units, np.array(self._units)))
         found, first, counts = np.unique(units[places], return_index=True, return_counts=True)
         return [
             Stranger(chr(found[index]), position + int(places[first[index]]), int(counts[index]))
@@ -153,10 +177,11 @@ class Vocabulary:
 
     def decoder(self) -> Decoder:
         """Return a decoder that turns ids into text one at a time."""
-        return Decoder(self.symbols, unit=self.unit, recompose=self.normalization in ("NFD", "NFKD"))
+        shown = ["\n" if name == END else name for name in self.symbols]
+        return Decoder(shown, unit=self.unit, recompose=self.normalization in ("NFD", "NFKD"))
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
-        """Return the text of ids (N,): recomposed where it was decomposed, bytes read as UTF-8."""
+        """Return the text of ids (N,): recomposed where it was decomposed, bytes read as UTF-8, an end as a newline."""
         decoder = self.decoder()
         return "".join(decoder.feed(int(index)) for index in ids) + decoder.finish()
 
@@ -164,6 +189,8 @@ class Vocabulary:
         """Return one printable character for each id (N,): itself, or a mark for what shows nothing."""
         highest = "\x7f" if self.unit == "byte" else chr(sys.maxunicode)  # other bytes are no characters alone
         shown = [marked(symbol) if len(symbol) == 1 and symbol <= highest else REPLACEMENT for symbol in self.symbols]
+        if self.end is not None:
+            shown[self.end] = "␃"
         return [shown[index] for index in ids]
 
     def one_hot(self, ids: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
@@ -207,6 +234,8 @@ class _Record(BaseModel):
         specials = dict(zip(self.symbols[len(characters) :], range(len(characters), len(self.symbols)), strict=True))
         if not all(len(symbol) == 1 for symbol in characters) or sorted(set(characters)) != characters:
             raise ValueError("symbols are not single characters in order")
+        if END in self.special and specials[END] != len(characters):
+            raise ValueError("<end> does not stand first behind the characters")
         if not characters or any("\ud800" <= symbol <= "\udfff" for symbol in characters):
             raise ValueError("symbols are no characters")
         if not all(name.isprintable() and 1 < len(name) < _LONGEST_SPECIAL for name in self.special):
@@ -216,6 +245,11 @@ class _Record(BaseModel):
         if self.unit == "byte" and characters[-1:] > ["\xff"]:
             raise ValueError("a symbol is no byte")
         return self
+
+
+def _places(characters: int, special: Sequence[str]) -> dict[str, int]:
+    """Return the id of each special symbol, behind so many characters."""
+    return {name: characters + index for index, name in enumerate(special)}
 
 
 def code_points(text: str) -> CodePoints:

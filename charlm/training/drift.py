@@ -50,6 +50,7 @@ SETTLED = frozenset(
         "data.unit",
         "data.encoding",
         "data.normalization",
+        "data.documents",
         "data.minimum_count",
         "data.validation_fraction",
         "data.test_fraction",
@@ -58,13 +59,16 @@ SETTLED = frozenset(
         "model.num_layers",
         "model.embedding_size",
         "model.nonlinearity",
+        "model.order",
         "training.seed",
     }
 )
 
 _SCHEDULED = ("training.epochs", "training.steps")
 _LANES = ("training.batch_size", "training.sequence_length")
-_WEIGHTS = frozenset({key for key in SETTLED if key.startswith("model.")} | {"data.unit", "data.normalization"})
+_WEIGHTS = frozenset(
+    {key for key in SETTLED if key.startswith("model.")} | {"data.unit", "data.normalization", "data.documents"}
+)
 """What two models must share for one to take the other's weights."""
 
 

@@ -5,6 +5,7 @@
     └── tales-lstm/
         ├── config.yaml              every setting of the run
         ├── metrics.jsonl            one line an evaluation
+        ├── report.html              the same as a page, for people
         ├── best.safetensors         weights at the lowest validation loss
         └── step-00001200.safetensors    all there is to know, of the last few saves
 
@@ -18,7 +19,6 @@ import fcntl
 import json
 import os
 import shutil
-import stat
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,14 +29,9 @@ from charlm.config.settings import Config
 from charlm.config.writing import resolved_yaml
 from charlm.errors import CheckpointError, ConfigError, StorageError
 from charlm.training.finding import BEST, LATEST, Resumable, beginning, full_checkpoints
+from charlm.training.history import REPORT
+from charlm.training.metrics import METRICS, metrics_lines
 from charlm.whole_file import force_to_disk, remove_abandoned, write_whole_file
-
-METRICS = "metrics.jsonl"
-"""The file of a run that holds a line of JSON for each evaluation."""
-
-
-_LONGEST_METRICS = 1 << 28
-"""Bytes; a line an evaluation stays far below."""
 
 
 class RunDirectory:
@@ -100,11 +95,15 @@ class RunDirectory:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of ``metrics.jsonl``; whatever is no such line is left out."""
-        return [metrics for _, metrics in self._metrics_lines()]
+        return [metrics for _, metrics in metrics_lines(self.path)]
 
     def record(self, metrics: Mapping[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``; raises StorageError when the disk refuses."""
-        self._write_metrics([line for line, _ in self._metrics_lines()] + [json.dumps(metrics)])
+        self._write_metrics([line for line, _ in metrics_lines(self.path)] + [json.dumps(metrics)])
+
+    def save_report(self, page: str) -> None:
+        """Put the run's page in the place of the one before."""
+        write_whole_file(self.path / REPORT, page.encode())
 
     def save_best(self, checkpoint: Checkpoint) -> None:
         """Keep these weights as the best so far."""
@@ -131,7 +130,7 @@ class RunDirectory:
             with contextlib.suppress(OSError):
                 path.replace(f"{path}.damaged")
         progress = found.checkpoint.progress if found else Progress()
-        lines = [line for line, metrics in self._metrics_lines() if metrics["step"] <= progress.step]
+        lines = [line for line, metrics in metrics_lines(self.path) if metrics["step"] <= progress.step]
         if lines or (self.path / METRICS).exists():
             self._write_metrics(lines)
         write_whole_file(self.path / "config.yaml", resolved_yaml(config).encode())
@@ -152,25 +151,6 @@ class RunDirectory:
             return Checkpoint.load(self.best).progress.step
         except CheckpointError:
             return None
-
-    def _metrics_lines(self) -> list[tuple[str, dict[str, Any]]]:
-        try:
-            status = (self.path / METRICS).stat()
-            plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)  # a pipe would wait for ever
-            if not plain or status.st_size > _LONGEST_METRICS:
-                raise StorageError(f"{self.path / METRICS}: cannot read this file (it is no plain one, or too long).")
-            text = (self.path / METRICS).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StorageError(f"{self.path / METRICS}: cannot read this file ({error.strerror}).") from error
-        lines = []
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError, RecursionError):
-                metrics = json.loads(line)
-                if isinstance(metrics, dict) and isinstance(metrics.get("step"), int):
-                    lines.append((line, metrics))
-        return lines
 
     def _write_metrics(self, lines: Sequence[str]) -> None:
         write_whole_file(self.path / METRICS, "".join(f"{line}\n" for line in lines).encode())

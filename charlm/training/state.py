@@ -10,15 +10,14 @@ import platform
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import charlm
 from charlm.errors import CheckpointError
 from charlm.models.network import NetworkState, RecurrentNetwork
 from charlm.sealed_file import Tensors
+from charlm.training.environment import software
 
 Value = TypeVar("Value")
 
@@ -76,12 +75,8 @@ def unpack(
 
 def environment(device: torch.device) -> dict[str, str]:
     """Return what this process computes with; the same numbers are promised only where it is the same."""
-    return {
-        "charlm": charlm.__version__,
+    return software() | {
         "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "device": str(device),
         "threads": str(torch.get_num_threads()),

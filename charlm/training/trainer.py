@@ -26,9 +26,10 @@ from charlm.checkpoint import Checkpoint, CorpusIdentity, Progress
 from charlm.config.settings import Config
 from charlm.errors import DivergenceError
 from charlm.models.device import find_device
-from charlm.models.network import NetworkState, autocast, check_precision, make_network
+from charlm.models.network import NetworkState, autocast, check_precision, make_network, restarted
 from charlm.text.corpus import Corpus
-from charlm.text.streams import Window, evaluation_streams, training_streams
+from charlm.text.streams import evaluation_streams, training_streams
+from charlm.text.windows import PADDING, Window
 from charlm.training.divergence import MOST_ROLLBACKS, Watch
 from charlm.training.optimization import clip_gradient, learning_rate, make_optimizer, plateau_factor
 from charlm.training.report import Meter, Report, Rollback
@@ -46,8 +47,10 @@ class Trainer:
         training = config.training
         self.config = config
         self.corpus = corpus
-        self.streams = training_streams(corpus.train, training)
-        self.validation_streams = evaluation_streams(corpus.validation, training)
+        self.streams = training_streams(corpus.train, training, corpus.vocabulary.end)
+        self.validation_streams = evaluation_streams(
+            corpus.validation, training.evaluation_lanes, corpus.vocabulary.end
+        )
         self.device = find_device(training.device)
         torch.manual_seed(training.seed)
         self.network = make_network(config.model, len(corpus.vocabulary), training.seed, self.device)
@@ -107,10 +110,10 @@ class Trainer:
             rate = learning_rate(self.config.training, step, self.total_steps, self.progress.rate_factor)
             window = self.streams.at(read)
             loss, norm = self.train_step(window, rate)
-            meter.add(loss, window.targets.size)
+            meter.add(loss, window.characters)
             due = (read + 1) % self.evaluate_every == 0 or step + 1 == self.total_steps
             validation_loss = self.evaluate() if due else None
-            best = self._advance(meter, window.targets.size, started, validation_loss)
+            best = self._advance(meter, window.characters, started, validation_loss)
             yield Report(
                 step=self.progress.step,
                 epoch=self.progress.epoch,
@@ -130,11 +133,12 @@ class Trainer:
     def train_step(self, window: Window, rate: float) -> tuple[float, float]:
         """Descend the gradient of one window; return its loss in nats a character and the gradient's norm."""
         training = self.config.training
-        fresh = window.fresh or not training.carry_state
+        before = self._restarted(self._state, window) if training.carry_state else None
         self.network.train()
         with autocast(self.device, training.precision):
-            logits, state = self.network(self._tensor(window.inputs), None if fresh else self._state)
-        loss = cross_entropy(logits.float().flatten(0, 1), self._tensor(window.targets).flatten())
+            logits, state = self.network(self._tensor(window.inputs), before)
+        targets = self._tensor(window.targets).flatten()
+        loss = cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=PADDING)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         norm = clip_gradient(self.network.parameters(), training.gradient_clip)
@@ -151,14 +155,15 @@ class Trainer:
 
         Raises DivergenceError when it is not finite.
         """
-        nats, state = 0.0, None
+        nats: float = 0.0
+        state: NetworkState = None
         self.network.eval()
         with torch.inference_mode():
             for step in range(len(self.validation_streams)):
                 window = self.validation_streams.at(step)
-                logits, state = self.network(self._tensor(window.inputs), state)
+                logits, state = self.network(self._tensor(window.inputs), self._restarted(state, window))
                 targets = self._tensor(window.targets).flatten()
-                nats += cross_entropy(logits.flatten(0, 1), targets, reduction="sum").item()
+                nats += cross_entropy(logits.flatten(0, 1), targets, ignore_index=PADDING, reduction="sum").item()
         loss = nats / self.validation_streams.characters
         self._watch.check_validation(self.progress.step + 1, loss)
         return loss
@@ -241,6 +246,9 @@ class Trainer:
             }
         self.progress = before.model_copy(update=changes)
         return best
+
+    def _restarted(self, state: NetworkState, window: Window) -> NetworkState:
+        return restarted(state, torch.from_numpy(window.fresh).to(self.device)) if window.fresh.any() else state
 
     def _tensor(self, ids: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self.device)

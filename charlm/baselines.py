@@ -1,0 +1,58 @@
+"""What a score is held against: models that need no training, on the same text, in the same lanes.
+
+uniform     every symbol equally likely: log2 V
+Markov k    counts of the last k characters of the training text
+xz -9       what a compressor that has read the training text needs for this one
+"""
+
+import lzma
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from charlm.models.counting import counted
+from charlm.models.markov import MarkovModel
+from charlm.text.vocabulary import Ids, Vocabulary
+from charlm.text.windows import PADDING, Windows
+
+ORDERS = (0, 1, 3, 5)
+"""Orders of the Markov models: the unigram, the Markov chain, and two AR(k)."""
+
+
+def uniform_bits(vocabulary: Vocabulary) -> float:
+    """Return the bits a character of a model that finds every symbol equally likely."""
+    return math.log2(len(vocabulary))
+
+
+def markov_bits(training: Ids, vocabulary: Vocabulary, streams: Windows) -> Iterator[tuple[int, float]]:
+    """Count the ``training`` ids (N,) once; yield each of `ORDERS`, and its bits a character on ``streams``."""
+    size = len(vocabulary)
+    counts = MarkovModel(list(counted(training, max(ORDERS), size, vocabulary.end)), size)
+    for order in ORDERS:
+        model = counts.of_order(order)
+        state, bits = model.start(streams.lanes), 0.0
+        for window in map(streams.at, range(len(streams))):
+            real = window.targets != PADDING
+            probabilities, state = model.foretell(window.inputs, np.where(real, window.targets, 0), state)
+            bits -= float(np.log2(probabilities[real]).sum())
+        yield order, bits / streams.characters
+
+
+def xz_bits(training: Ids, ids: Ids, vocabulary: Vocabulary) -> float:
+    """Return the bits a character that ``xz -9`` needs for ``ids`` (M,) after the ``training`` text (N,).
+
+    That is what both together take more than the training text alone; the dictionary of level 9 holds 64 MB of it.
+    """
+    before, after = (_bytes(part, vocabulary) for part in (training, ids))
+    more = len(lzma.compress(before + after, preset=9)) - len(lzma.compress(before, preset=9))
+    return 8 * more / (len(ids) - 1)
+
+
+def _bytes(ids: Ids, vocabulary: Vocabulary) -> bytes:
+    """Return the text of ids as bytes: its UTF-8, an end being the byte that ends a line."""
+    symbols = vocabulary.symbols
+    end = {} if vocabulary.end is None else {vocabulary.end: b"\n"}
+    encoding = "latin-1" if vocabulary.unit == "byte" else "utf-8"
+    table = [end.get(index) or symbol.encode(encoding, "surrogatepass") for index, symbol in enumerate(symbols)]
+    return b"".join(map(table.__getitem__, ids.tolist()))

@@ -1,0 +1,63 @@
+"""Many to one: a prompt is read, and one answer comes out: how likely each next character is."""
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+from rich.text import Text
+
+from charlm.cli.bars import bar
+from charlm.cli.display import show, write
+from charlm.models.language_model import LanguageModel
+from charlm.sampling import Choice, after, context, log_probabilities
+from charlm.text.vocabulary import Vocabulary
+
+
+def next_probabilities(
+    model: LanguageModel[Any], vocabulary: Vocabulary, prompt: str, choice: Choice
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return p (V,) of each symbol behind the prompt: as the model has it, and as ``choice`` samples from it."""
+    last, _ = after(model, context(vocabulary, prompt))
+    plain, chosen = (np.exp(log_probabilities(last, each))[0] for each in (Choice(temperature=1.0), choice))
+    return plain, chosen
+
+
+def show_next(
+    probabilities: tuple[NDArray[np.float64], NDArray[np.float64]], vocabulary: Vocabulary, count: int, as_json: bool
+) -> None:
+    """Show the ``count`` likeliest symbols of what `next_probabilities` returned."""
+    rows = _rows(*probabilities, vocabulary, count)
+    if as_json:
+        write(json.dumps(rows, ensure_ascii=False) + "\n")
+    else:
+        show(_table(rows))
+
+
+def _rows(
+    plain: NDArray[np.float64], chosen: NDArray[np.float64], vocabulary: Vocabulary, count: int
+) -> list[dict[str, Any]]:
+    """Return the likeliest symbols, the likeliest first, with both their probabilities."""
+    return [
+        {
+            "symbol": vocabulary.symbols[index],
+            "mark": mark,
+            "model": float(plain[index]),
+            "sampled": float(chosen[index]),
+        }
+        for index in np.argsort(-plain, kind="stable")[:count].tolist()
+        for mark in vocabulary.marks([index])
+    ]
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    """Return the rows as a table with bars."""
+    table = Table.grid(padding=(0, 2))
+    for justify in ("left", "right", "right", "left"):
+        table.add_column(justify=justify, no_wrap=True)
+    table.add_row(*(Text(f"  {title}", style="bold") for title in ("next", "model", "sampled", "")))
+    for row in rows:
+        numbers = (Text(f"{row[name]:.4f}") for name in ("model", "sampled"))
+        table.add_row(Text(f"  {row['mark']}"), *numbers, Text(bar(row["model"])))
+    return table

@@ -1,0 +1,241 @@
+"""``charlm runs``: what was trained, what each run is, and what tells runs apart."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from charlm.cli.display import facts, printable, say, show, write
+from charlm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from charlm.training.history import Difference, History
+    from charlm.training.metrics import Evaluation
+
+_NOTHING = "—"
+_IN_MODEL = ("model.kind", "model.num_layers", "model.hidden_size", "model.order")
+"""Settings that the few words on a model tell."""
+
+
+class _ListsByDefault(TyperGroup):
+    """Makes ``charlm runs`` a shorter ``charlm runs list``, options included."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``list`` before options that belong to no command."""
+        named = args and (not args[0].startswith("-") or args[0] in self.get_help_option_names(ctx))
+        return super().parse_args(ctx, args if named else ["list", *args])
+
+
+app = typer.Typer(
+    cls=_ListsByDefault, help="List runs, look at one, compare some; without a command: list.", no_args_is_help=False
+)
+
+DirectoryOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the folders of all runs lie.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_runs(directory: DirectoryOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """List all runs, the one that was trained on last at the end."""
+    from charlm.training.history import differences, latest_name, read_runs
+
+    histories, unreadable = read_runs(directory)
+    latest = latest_name(directory)
+    found = differences([history.config for history in histories]) if histories else []
+    if as_json:
+        runs = [
+            _record(history) | {"latest": history.name == latest, "settings": _values(found, place)}
+            for place, history in enumerate(histories)
+        ]
+        problems = [{"path": str(run.path), "problem": run.problem} for run in unreadable]
+        write(_json({"directory": str(directory), "runs": runs, "unreadable": problems}))
+        return
+    if histories:
+        show(_run_table(histories, found, latest))
+    elif not unreadable:  # as `git branch` in a new repository: nothing is wrong, there is just nothing
+        say(f"charlm: there are no runs in {directory}/ yet. Train one with `charlm train --config FILE`.")
+    for run in unreadable:
+        say(f"charlm: {run.problem}")
+
+
+@app.command("show")
+def show_run(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A run's name, or the path of its folder.")],
+    directory: DirectoryOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run is, what it has come to, and what lies in its folder."""
+    from charlm.training.finding import BEST, full_checkpoints
+    from charlm.training.history import REPORT, find_run, read_history
+
+    history = read_history(find_run(name, directory))
+    checkpoints = [path for path in (*full_checkpoints(history.path), history.path / BEST) if path.is_file()]
+    report = history.path / REPORT
+    if as_json:
+        folder = {
+            "checkpoints": [str(path) for path in checkpoints],
+            "report": str(report) if report.is_file() else None,
+            "evaluations": len(history.evaluations),
+            "last": history.last.model_dump(exclude={"sample"}) if history.last else None,
+            "chosen": {change.key: change.now for change in history.chosen},
+            "config": history.config.model_dump(mode="json"),
+        }
+        write(_json(_record(history) | folder))
+        return
+    rows = [
+        ("model", history.model),
+        ("text", _shown(history.config.data.path)),
+        *_results(history),
+        ("evaluations", f"{len(history.evaluations):,}"),
+        *(("checkpoint", printable(str(path))) for path in checkpoints),
+        ("report", printable(str(report)) if report.is_file() else _NOTHING),
+    ]
+    show(facts(printable(str(history.path)), rows))
+    chosen = [(change.key, _shown(change.now)) for change in history.chosen]
+    show(facts("settings that are not at their default", chosen or [("none", "")]))
+    if history.last:
+        show(facts(f"evaluation at step {history.last.step:,}", _measures(history.last)))
+
+
+@app.command("compare")
+def compare_runs(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of runs, or paths of their folders.")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page with the curves of all of them here.")
+    ] = None,
+    directory: DirectoryOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Show the results of runs, and the settings that tell them apart, side by side."""
+    from charlm.training.history import differences, find_run, read_history
+
+    paths = [find_run(name, directory) for name in names]
+    _check_different(names, paths)
+    histories = [read_history(path) for path in paths]
+    found = differences([history.config for history in histories])
+    if output is not None:
+        from charlm.pages.comparison import comparison_page
+        from charlm.whole_file import write_whole_file
+
+        write_whole_file(output, comparison_page(histories).encode())
+    if as_json:
+        rows = {row.key: list(row.values) for row in found}
+        write(_json({"runs": [_record(history) for history in histories], "differences": rows}))
+    else:
+        show(_comparison_table(histories, found))
+        if output is None:
+            say("charlm: --output FILE writes a page with the curves of these runs.")
+
+
+def _check_different(names: Sequence[str], paths: Sequence[Path]) -> None:
+    """Raise ConfigError unless there are two runs or more, each named once."""
+    if len(paths) < 2:
+        raise ConfigError(f"{names[0]}: one run compares with nothing. Name two or more; `charlm runs` lists them.")
+    first: dict[Path, str] = {}
+    for name, path in zip(names, paths, strict=True):
+        place = path.resolve()
+        if place in first:
+            raise ConfigError(f"{name}: this is the run that {first[place]} named already. Name each run once.")
+        first[place] = name
+
+
+def _record(history: "History") -> dict[str, Any]:
+    """Return what JSON tells of every run."""
+    best, last = history.best, history.last
+    return {
+        "name": history.name,
+        "path": str(history.path),
+        "model": history.model,
+        "best_bits_per_character": best.validation_bits if best else None,
+        "best_step": best.step if best else None,
+        "step": last.step if last else None,
+        "characters": last.characters if last else None,
+        "seconds": last.seconds if last else None,
+    }
+
+
+def _results(history: "History") -> list[tuple[str, str]]:
+    """Return what a run has come to, in words."""
+    best, last = history.best, history.last
+    return [
+        ("best, bits a character", f"{best.validation_bits:.3f}" if best else _NOTHING),
+        ("at step", f"{best.step:,}" if best else _NOTHING),
+        ("characters seen", f"{last.characters:,}" if last else _NOTHING),
+        ("time", _time(last)),
+    ]
+
+
+def _time(evaluation: "Evaluation | None") -> str:
+    from charlm.pages.words import duration
+
+    return _NOTHING if evaluation is None or evaluation.seconds is None else duration(evaluation.seconds)
+
+
+def _measures(evaluation: "Evaluation") -> list[tuple[str, str]]:
+    measures = {
+        "training loss": (evaluation.train_bits, "{:.3f} bits"),
+        "validation loss": (evaluation.validation_bits, "{:.3f} bits"),
+        "learning rate": (evaluation.learning_rate, "{:.3g}"),
+        "gradient norm": (evaluation.gradient_norm, "{:.3g}"),
+        "characters a second": (evaluation.characters_per_second, "{:,.0f}"),
+    }
+    return [(name, _NOTHING if value is None else form.format(value)) for name, (value, form) in measures.items()]
+
+
+def _run_table(histories: "Sequence[History]", found: "Sequence[Difference]", latest: str | None) -> "RenderableType":
+    rows = []
+    for place, history in enumerate(histories):
+        best, _, characters, time = (words for _, words in _results(history))
+        name = f"{history.name} (latest)" if history.name == latest else history.name
+        rows.append((name, history.model, _apart(history, _values(found, place)), best, characters, time))
+    return _table(("run", "model", "what tells it apart", "best bits", "characters", "time"), rows)
+
+
+def _apart(history: "History", values: Mapping[str, object]) -> str:
+    """Return in few words the settings that tell a run apart from others, as far as they are not at their default."""
+    chosen = {change.key for change in history.chosen} | {"data.path"}
+    told = {key: value for key, value in values.items() if key in chosen and key not in _IN_MODEL}
+    if told.get("training.epochs", 0) is None:  # the number of steps tells it
+        del told["training.epochs"]
+    return ", ".join(f"{key.partition('.')[2]} {_shown(value)}" for key, value in told.items())
+
+
+def _comparison_table(histories: "Sequence[History]", found: "Sequence[Difference]") -> "RenderableType":
+    results = zip(*(_results(history) for history in histories), strict=True)
+    rows = [(row[0][0], *(value for _, value in row)) for row in results]
+    rows += [(row.key, *map(_shown, row.values)) for row in found]
+    return _table(("", *(history.name for history in histories)), rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "RenderableType":
+    """Return a table that takes all words as they are."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(Text(printable(column)), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def _values(found: "Sequence[Difference]", place: int) -> dict[str, object]:
+    """Return the settings that tell runs apart, with the values of the run at this place."""
+    return {row.key: row.values[place] for row in found}
+
+
+def _shown(value: object) -> str:
+    from charlm.pages.words import setting
+
+    return setting(value)
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()  # what no Unicode is in a name, as JSON escapes it

@@ -1,0 +1,85 @@
+"""What follows what: how often each symbol stands behind each context of up to k symbols.
+
+    "abab"     order 0    a 2, b 2
+               order 1    a│ b 2      b│ a 1
+
+A context of n symbols is its last n − 1, which are a context of their own, and the symbol before them: so its key is
+(number of the shorter context) · V + (the older symbol), and one number holds it, however long it is. Everything
+lies in sorted arrays: looking up is a binary search, and counting is a sort.
+
+Letters: N symbols of a text, V symbols of the vocabulary, C contexts, F pairs of a context and what follows it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """All contexts of one length, and what follows each."""
+
+    contexts: Integers  # (C,) keys, rising; of the empty context, 0
+    starts: Integers  # (C + 1,), where the followers of each context begin
+    symbols: Integers  # (F,), rising within a context
+    counts: Integers  # (F,), at least 1
+
+    def pairs(self, size: int) -> Integers:
+        """Return one number for each pair (F,), rising: (place of the context) · V + (what follows); ``size`` is V."""
+        return self.owners * size + self.symbols
+
+    @property
+    def owners(self) -> Integers:
+        """The place of each pair's context (F,)."""
+        return np.repeat(np.arange(len(self.contexts)), np.diff(self.starts))
+
+
+def counted(ids: NDArray[Any], order: int, size: int, end: int | None = None) -> Iterator[Counts]:
+    """Yield the counts of contexts of 0, 1, … ``order`` symbols of ids (N,) below ``size``, shortest first.
+
+    With ``end``, the id between separate items, a context reaches back to the end before its item and no further,
+    and the end before the first item follows nothing.
+    """
+    text = ids.astype(np.int64)
+    places = np.arange(len(text))
+    behind = places if end is None else places - _last_ends(text, end)  # how many symbols there are to look back to
+    if end is not None:
+        places = places[1:]
+    keys, numbers = np.zeros(1, np.int64), np.zeros(len(places), np.int64)
+    yield _followers(keys, numbers, text[places], size)
+    for length in range(1, order + 1):
+        reaching = behind[places] >= length
+        places, numbers = places[reaching], numbers[reaching]
+        keys, numbers = np.unique(numbers * size + text[places - length], return_inverse=True)
+        yield _followers(keys, numbers, text[places], size)
+
+
+def _followers(keys: Integers, numbers: Integers, followers: Integers, size: int) -> Counts:
+    """Count what follows (N,) each context, given as ``numbers`` (N,): its places in ``keys`` (C,)."""
+    pairs, counts = np.unique(numbers * size + followers, return_counts=True)
+    starts = np.searchsorted(pairs, np.arange(len(keys) + 1) * size)
+    symbols = (pairs % size).astype(np.min_scalar_type(size - 1))
+    return Counts(keys, starts, symbols, counts.astype(np.uint32))
+
+
+def _last_ends(text: NDArray[np.int64], end: int) -> NDArray[np.int64]:
+    """Return for each place (N,) where the last end before it stands; for the first, its own place."""
+    ends = np.where(text == end, np.arange(len(text)), 0)
+    return np.concatenate([[0], np.maximum.accumulate(ends)[:-1]])
+
+
+def continuations(level: Counts, longer: Counts, size: int) -> NDArray[np.int64]:
+    """Return for each pair of ``level`` (F,) how many different symbols stand before it.
+
+    Each time it stands at the beginning of a text or an item, before which there is nothing, counts for itself.
+    ``longer`` are the counts of contexts one symbol longer.
+    """
+    shorter = np.searchsorted(level.pairs(size), (longer.contexts // size)[longer.owners] * size + longer.symbols)
+    different = np.bincount(shorter, minlength=len(level.symbols))
+    extended = np.bincount(shorter, weights=longer.counts, minlength=len(level.symbols)).astype(np.int64)
+    return different + level.counts - extended

@@ -1,0 +1,236 @@
+"""Did it copy? Which stretches of a sample stand verbatim in a text, and what share of it is found nowhere there.
+
+For each place of the sample the length of the longest stretch that begins there and stands in the text is found
+exactly, in two ways that share the work:
+
+    n-grams of up to 8 ids   the sample's distinct ones are numbered, n by n: an (n + 1)-gram is the number of its
+                             first n ids and one id more. All places of the text are looked up at once, and those
+                             whose n-gram the sample lacks drop out, which soon is nearly all of them.
+    anything longer          lies within what is left of the text, which a suffix automaton of the sample reads.
+
+Time grows about as N + M does, even for a text of nothing but one letter. Memory is a few bytes for each of its ids.
+
+Letters: N ids of the sample, M of the text, A distinct ones of the sample, n the length of an n-gram.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.text.vocabulary import Ids
+
+_GRAM = 8
+"""Ids up to which n-grams are looked up: few longer ones of a sample stand in natural text, unless it was copied."""
+
+_PIECE = 1 << 20
+"""Places of the text that are looked up at a time."""
+
+
+class Stretch(NamedTuple):
+    """The ids ``sample[start:end]``."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """What of a sample stands verbatim in a text."""
+
+    longest: NDArray[np.int64]
+    """Length (N,) of the longest stretch that begins at each place and stands in the text; 0 where not even one id."""
+
+    def share_new(self, n: int) -> float | None:
+        """Return the share of the sample's n-grams, place by place, that the text lacks; None where it has none."""
+        places = self.longest[: max(len(self.longest) - n + 1, 0)]
+        return float((places < n).mean()) if places.size else None
+
+    def stretches(self, minimum: int = 1) -> list[Stretch]:
+        """Return the stretches of at least ``minimum`` ids that stand in the text and cannot be made longer, in order.
+
+        None lies within another, but two may overlap, when the text has both and not the two joined. `covered`
+        tells each place once.
+        """
+        ends = np.arange(len(self.longest)) + self.longest  # they never fall: less of a stretch stands there too
+        further = ends > np.concatenate([[0], ends[:-1]])
+        starts = np.flatnonzero(further & (self.longest >= max(minimum, 1)))
+        return [Stretch(int(start), int(ends[start])) for start in starts]
+
+    def longest_stretch(self) -> Stretch | None:
+        """Return the longest stretch that stands in the text, the first of equals; None where no id does."""
+        return max(self.stretches(), key=lambda stretch: stretch.end - stretch.start, default=None)
+
+    def covered(self, minimum: int = 1) -> NDArray[np.bool_]:
+        """Return for each place (N,) whether it lies in one of the `stretches`."""
+        inside = np.zeros(len(self.longest), np.bool_)
+        for start, end in self.stretches(minimum):
+            inside[start:end] = True
+        return inside
+
+
+def novelty(sample: Ids, text: Ids) -> Novelty:
+    """Find what of ``sample`` (N,) stands verbatim in ``text`` (M,); both are ids of one vocabulary.
+
+    The text may be mapped from a disk; it is read a piece at a time. Seconds for 10 million ids.
+    """
+    if not sample.size:
+        return Novelty(np.zeros(0, np.int64))
+    alphabet, symbols = np.unique(sample, return_inverse=True)
+    reader = _Reader(alphabet, text)
+    short, found = _short(_levels(symbols, len(alphabet)), reader)
+    if not found.any():
+        return Novelty(short)
+    automaton = _SuffixAutomaton(symbols[::-1].tolist())  # backwards, as it tells where stretches end
+    automaton.read(reader.backwards(found))
+    return Novelty(np.maximum(short, automaton.longest()[::-1]))
+
+
+class _Reader:
+    """A text (M,) in the sample's own symbols: 0 … A − 1, and A for every id that the sample lacks."""
+
+    def __init__(self, alphabet: Ids, text: Ids) -> None:
+        self.text = text
+        self.stranger = len(alphabet)
+        self._table = np.full(int(alphabet[-1]) + 2, self.stranger, np.int64)
+        self._table[alphabet] = np.arange(len(alphabet))
+
+    def __call__(self, start: int, end: int) -> NDArray[np.int64]:
+        """Return the symbols from ``start`` to ``end``, strangers past the end of the text."""
+        symbols = np.full(end - start, self.stranger, np.int64)
+        ids = self.text[start:end]
+        symbols[: len(ids)] = self._table.take(ids, mode="clip")
+        return symbols
+
+    def backwards(self, wanted: NDArray[np.bool_]) -> Iterator[int]:
+        """Yield the symbols of the ``wanted`` places (M,) from last to first, a stranger where some are left out."""
+        kept = wanted.copy()
+        kept[1:] |= wanted[:-1]
+        for start in reversed(range(0, len(wanted), _PIECE)):
+            piece = slice(start, min(start + _PIECE, len(wanted)))
+            symbols = np.where(wanted[piece], self(piece.start, piece.stop), self.stranger)
+            yield from symbols[kept[piece]][::-1].tolist()
+
+
+class _Level(NamedTuple):
+    """The sample's n-grams of one length; a name is an n-gram's place among the distinct ones."""
+
+    keys: NDArray[np.int64]
+    """Name of the first n − 1 ids · (A + 1) + the last symbol: sorted, with a number behind that is no key."""
+    names: NDArray[np.int64]
+    """Name of the n-gram at each place (N − n + 1,)."""
+
+
+def _levels(symbols: NDArray[np.intp], size: int) -> list[_Level]:
+    """Return the n-grams of the sample's symbols (N,) for n = 1, 2, … `_GRAM`, or N where that is less."""
+    levels = [_Level(np.arange(size + 1), symbols.astype(np.int64))]
+    for n in range(1, min(_GRAM, len(symbols))):
+        keys, names = np.unique(levels[-1].names[:-1] * (size + 1) + symbols[n:], return_inverse=True)
+        levels.append(_Level(np.append(keys, np.iinfo(np.int64).max), names))
+    return levels
+
+
+def _short(levels: Sequence[_Level], reader: _Reader) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Look up all n-grams of the text.
+
+    Return for each place of the sample (N,) the longest n-gram that stands in the text, and for each place of the
+    text (M,) whether it lies in one of the sample's longest n-grams.
+    """
+    seen = [np.zeros(len(level.keys), np.bool_) for level in levels]
+    found = np.zeros(len(reader.text) + len(levels), np.bool_)
+    for start in range(0, len(reader.text), _PIECE):
+        places = start + _look_up(levels, reader, start, seen)
+        for n in range(len(levels)):
+            found[places + n] = True
+    longest = np.zeros(len(levels[0].names), np.int64)
+    for n, (level, there) in enumerate(zip(levels, seen, strict=True), start=1):
+        longest[: len(level.names)][there[level.names]] = n
+    return longest, found[: len(reader.text)]
+
+
+def _look_up(
+    levels: Sequence[_Level], reader: _Reader, start: int, seen: Sequence[NDArray[np.bool_]]
+) -> NDArray[np.intp]:
+    """Mark in ``seen`` what n-grams begin in the piece at ``start``; return the places in it of the longest ones."""
+    symbols = reader(start, start + _PIECE + len(levels) - 1)
+    places = np.flatnonzero(symbols[:_PIECE] < reader.stranger)
+    names = symbols[places]
+    seen[0][names] = True
+    for n, level in enumerate(levels[1:], start=1):
+        keys = names * (reader.stranger + 1) + symbols[places + n]
+        names = np.searchsorted(level.keys, keys)
+        there = level.keys[names] == keys
+        places, names = places[there], names[there]
+        seen[n][names] = True
+    return places
+
+
+class _SuffixAutomaton:
+    """Reads a text and knows the longest end of it that stands in the sample (Blumer et al. 1985).
+
+    A state is a set of stretches that end at the same places of the sample: each an end of the next longer one.
+    """
+
+    def __init__(self, symbols: Sequence[int]) -> None:
+        self._following: list[dict[int, int]] = [{}]
+        self._lengths = [0]  # of a state's longest stretch
+        self._links = [0]  # the state of the longest end that has more places
+        self._prefixes: list[int] = []  # the state of all up to each place
+        for symbol in symbols:
+            self._append(symbol)
+        self._found = [0] * len(self._lengths)  # the longest stretch of each state that the text has
+
+    def _append(self, symbol: int) -> None:
+        state = self._prefixes[-1] if self._prefixes else 0
+        new = self._add({}, self._lengths[state] + 1, 0)
+        self._prefixes.append(new)
+        while symbol not in self._following[state]:
+            self._following[state][symbol] = new
+            if state == 0:
+                return
+            state = self._links[state]
+        self._links[new] = self._end(state, symbol)
+
+    def _end(self, state: int, symbol: int) -> int:
+        """Return the state of ``state``'s longest stretch and ``symbol``, parted from longer ones that end there."""
+        target = self._following[state][symbol]
+        if self._lengths[target] == self._lengths[state] + 1:
+            return target
+        part = self._add(dict(self._following[target]), self._lengths[state] + 1, self._links[target])
+        self._links[target] = part
+        while self._following[state].get(symbol) == target:
+            self._following[state][symbol] = part
+            state = self._links[state]
+        return part
+
+    def _add(self, following: dict[int, int], length: int, link: int) -> int:
+        self._following.append(following)
+        self._lengths.append(length)
+        self._links.append(link)
+        return len(self._links) - 1
+
+    def read(self, text: Iterable[int]) -> None:
+        """Note all that stands in ``text``."""
+        following, lengths, links, found = self._following, self._lengths, self._links, self._found
+        state = length = 0
+        for symbol in text:
+            while state and symbol not in following[state]:
+                state = links[state]
+                length = lengths[state]
+            if symbol in following[state]:
+                state = following[state][symbol]
+                length += 1
+                found[state] = max(found[state], length)
+
+    def longest(self) -> NDArray[np.int64]:
+        """Return the length (N,) of the longest stretch that ends at each place of the sample and was read."""
+        found, links = self._found.copy(), self._links
+        rising = np.argsort(self._lengths, kind="stable").tolist()[1:]  # all but the empty stretch
+        for state in reversed(rising):  # with a stretch, each end of it was read
+            if found[state] and links[state]:
+                found[links[state]] = self._lengths[links[state]]
+        for state in rising:  # where a state's own stretches were not, ends of them may have been
+            found[state] = found[state] or found[links[state]]
+        return np.array([found[state] for state in self._prefixes], np.int64)

@@ -1,0 +1,240 @@
+"""Numbers → a chart that a template draws: curves over the characters seen.
+
+Places are in percent of the plot, from its left and from its top, so that the plot can be of any size while its words
+keep theirs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from charlm.pages.words import compact, readable
+
+Points = Sequence[tuple[float, float]]
+
+_BUCKETS = 150
+"""Stretches of a long curve, of which the lowest and the highest point are drawn."""
+_DOTTED = 24
+"""Points up to which each is drawn as a dot too."""
+_TICKS = 5
+_GAP = 6.5
+"""Percent of the height that a label beside the plot takes."""
+_FAR = 6.0
+"""A few values as many times higher than nine tenths of all are drawn at the edge, so that the others can be seen."""
+_NEAR = 0.5
+"""Levels up to so many times the height of the curves away are drawn; others are named at the edge."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values over characters, and how they are called."""
+
+    name: str
+    words: str
+    """What the legend says besides the name."""
+    points: Points
+    look: str
+    """Classes of the style that tell it from others."""
+    label: str = ""
+    """What stands beside its end."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A value to compare curves with."""
+
+    name: str
+    value: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place of which the chart says what it is."""
+
+    point: tuple[float, float]
+    words: str
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of the chart and where it stands."""
+
+    at: float
+    text: str
+    look: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A word beside the end of a line."""
+
+    left: float
+    top: float
+    text: str
+    look: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the chart draws of a curve or a level."""
+
+    name: str
+    words: str
+    look: str
+    path: str
+    """As SVG has it, on a field of 100 × 100; empty where the line lies outside."""
+    dots: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """All that a template needs to draw."""
+
+    title: str
+    across: Sequence[Word]
+    up: Sequence[Word]
+    lines: Sequence[Line]
+    labels: Sequence[Label]
+    mark: Word | None
+    mark_height: float
+    note: str
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """From values to places."""
+
+    right: float
+    bottom: float
+    top: float
+
+    def x(self, value: float) -> float:
+        return round(min(max(value / self.right, 0.0), 1.0) * 100, 2)
+
+    def y(self, value: float) -> float:
+        share = (self.top - value) / (self.top - self.bottom)
+        return round(min(max(share, 0.0), 1.0) * 100, 2)
+
+    def holds(self, value: float) -> bool:
+        return self.bottom <= value <= self.top
+
+
+def chart(
+    title: str,
+    curves: Sequence[Curve],
+    levels: Sequence[Level] = (),
+    mark: Mark | None = None,
+    floor: float = math.inf,
+) -> Chart:
+    """Lay out a chart whose scale begins at ``floor``, or lower where a curve does.
+
+    Long curves are thinned to the lowest and highest points of short stretches, ends included, so that no peak is lost.
+    """
+    drawn = [curve for curve in curves if curve.points]
+    scale = _scale(drawn, levels, floor)
+    highest = max((y for curve in drawn for _, y in curve.points), default=scale.top)
+    lines = [_line(curve, scale) for curve in drawn] + [_level_line(level, scale) for level in levels]
+    labels = [_label(curve, scale) for curve in drawn if curve.label]
+    return Chart(
+        title=title,
+        across=[Word(scale.x(value), compact(value)) for value in _ticks(0, scale.right)],
+        up=[Word(scale.y(value), _in_steps(value, scale)) for value in _ticks(scale.bottom, scale.top)],
+        lines=lines,
+        labels=_apart([*labels, *(_level_label(level, scale) for level in levels)]),
+        mark=Word(scale.x(mark.point[0]), mark.words, "left" if mark.point[0] * 2 > scale.right else "")
+        if mark
+        else None,
+        mark_height=scale.y(mark.point[1]) if mark else 0.0,
+        note="" if highest <= scale.top else f"Values up to {highest:.3g} are drawn at the upper edge.",
+    )
+
+
+def thinned(points: Points) -> Points:
+    """Return the first, the last, and of each stretch of a long curve the lowest and the highest point, in order."""
+    if len(points) <= 2 * _BUCKETS:
+        return points
+    kept = {0, len(points) - 1}
+    for bucket in range(_BUCKETS):
+        stretch = range(bucket * len(points) // _BUCKETS, (bucket + 1) * len(points) // _BUCKETS)
+        kept |= {min(stretch, key=lambda place: points[place][1]), max(stretch, key=lambda place: points[place][1])}
+    return [points[place] for place in sorted(kept)]
+
+
+def _scale(curves: Sequence[Curve], levels: Sequence[Level], floor: float) -> _Scale:
+    right = max((x for curve in curves for x, _ in curve.points), default=0.0) or 1.0
+    values = sorted(y for curve in curves for _, y in curve.points) or [0.0]
+    low, high = values[0], values[-1]
+    usual = values[math.ceil(0.9 * (len(values) - 1))]
+    if usual > low:
+        high = min(high, low + _FAR * (usual - low))
+    low = min(low, floor)
+    margin = max(_NEAR * (high - low), 0.25 * abs(high))
+    near = [level.value for level in levels if low - margin <= level.value <= high + margin]
+    low, high = min([low, *near]), max([high, *near])
+    room = 0.04 * (high - low) or 0.1 * abs(high) or 1.0
+    return _Scale(right, low if low == floor else low - room, high + room)
+
+
+def _line(curve: Curve, scale: _Scale) -> Line:
+    corners = [f"{scale.x(x):g} {scale.y(y):g}" for x, y in thinned(curve.points)]
+    dots = "".join(f"M{corner}h0" for corner in corners) if len(corners) <= _DOTTED else ""
+    return Line(readable(curve.name), readable(curve.words), curve.look, f"M{'L'.join(corners)}", dots)
+
+
+def _level_line(level: Level, scale: _Scale) -> Line:
+    path = f"M0 {scale.y(level.value):g}H100" if scale.holds(level.value) else ""
+    return Line(readable(level.name), level.words, "level", path)
+
+
+def _label(curve: Curve, scale: _Scale) -> Label:
+    x, y = curve.points[-1]
+    return Label(scale.x(x), scale.y(y), readable(curve.label), curve.look)
+
+
+def _level_label(level: Level, scale: _Scale) -> Label:
+    arrow = "↑ " if level.value > scale.top else "↓ " if level.value < scale.bottom else ""
+    return Label(100.0, scale.y(level.value), f"{arrow}{readable(level.name)}", "level")
+
+
+def _apart(labels: Sequence[Label]) -> list[Label]:
+    """Move labels up and down just so far that none of one column stands on another."""
+    moved = []
+    for column in sorted({label.left for label in labels}):
+        words = sorted((label for label in labels if label.left == column), key=lambda label: label.top)
+        moved += [replace(label, top=top) for label, top in zip(words, _spaced([w.top for w in words]), strict=True)]
+    return moved
+
+
+def _spaced(tops: Sequence[float]) -> list[float]:
+    """Return places, from the top down, a label's height apart where there is room."""
+    gap = min(_GAP, 100 / max(len(tops) - 1, 1))
+    places: list[float] = []
+    for top in tops:
+        places.append(max(top, places[-1] + gap) if places else top)
+    limit = 100.0
+    for index in reversed(range(len(places))):
+        places[index] = limit = min(places[index], limit)
+        limit -= gap
+    return [round(place, 2) for place in places]
+
+
+def _step(low: float, high: float) -> float:
+    """Return the distance of ticks: 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / _TICKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    step = _step(low, high)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [place * step for place in range(first, last + 1)]
+
+
+def _in_steps(value: float, scale: _Scale) -> str:
+    """Return a tick's value with as many digits as tell it from its neighbours."""
+    step = _step(scale.bottom, scale.top)
+    if step >= 1000:
+        return compact(value)
+    return f"{value:.{max(-math.floor(math.log10(step) + 1e-9), 0)}f}" if step >= 1e-5 else f"{value:.3g}"

@@ -1,0 +1,161 @@
+"""A run as a page, without a script: how it learned, what it wrote on the way, and all that is needed to repeat it."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from charlm.config.reading import KEYS
+from charlm.config.settings import Config
+from charlm.pages.chart import Chart, Curve, Level, Mark, chart
+from charlm.pages.rendering import render
+from charlm.pages.words import compact, duration, readable, setting
+from charlm.training.history import History
+from charlm.training.metrics import Evaluation
+
+_SAMPLES, _OPEN = 30, 3
+"""Samples that are shown, and how many of them before a fold."""
+_LONGEST_SAMPLE = 1000
+"""Characters of a sample that are shown."""
+_ROWS = 200
+"""Evaluations that the table of numbers shows."""
+_LONGEST_VALUE = 2000
+"""Characters of a setting or a fact that are shown."""
+
+
+@dataclass(frozen=True)
+class _Sample:
+    caption: str
+    text: str
+
+
+def report_page(
+    history: History, environment: Mapping[str, str], baselines: Mapping[str, float], advice: Sequence[str] = ()
+) -> str:
+    """Return the report of a run, the same bytes for the same input.
+
+    ``environment`` says in which versions and on what it was trained, ``baselines`` what others reach on the same
+    text, in bits per character, and ``advice`` what might be tried next, in sentences.
+    """
+    samples, settings = list(_samples(history)), _settings(history.config)
+    rows = spread(len(history.evaluations), _ROWS, _place_of_best(history, history.evaluations))
+    return render(
+        "report.html",
+        name=readable(history.name),
+        summary=_summary(history),
+        loss=_loss(history, baselines),
+        charts=_small_charts(history),
+        newest=samples[:_OPEN],
+        earlier=samples[_OPEN:],
+        advice=[readable(sentence) for sentence in advice],
+        settings=settings,
+        chosen={key: settings[key] for key in ("data.path", *(change.key for change in history.chosen))},
+        environment={readable(name): _cut(value) for name, value in environment.items()},
+        rows=[_row(history.evaluations[place], history) for place in rows],
+        evaluations=len(history.evaluations),
+    )
+
+
+def spread(count: int, most: int, also: Collection[int] = ()) -> list[int]:
+    """Return at most so many places of ``count``, even steps apart, the first and the last included, and those too."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(part * (count - 1) / (most - 1)) for part in range(most)} | set(also))
+
+
+def _summary(history: History) -> str:
+    last, best = history.last, history.best
+    if last is None:
+        return f"{_model(history)}. There has been no evaluation yet; the first one brings numbers."
+    seen = f"{last.characters:,} characters seen" + ("" if last.seconds is None else f" in {duration(last.seconds)}")
+    if best is None:
+        return f"{_model(history)}. {seen}; no validation loss is known."
+    return f"{_model(history)}. Best: {best.validation_bits:.3f} bits a character, at step {best.step:,}. {seen}."
+
+
+def _model(history: History) -> str:
+    model = history.config.model
+    if model.kind == "markov":
+        return f"A Markov model of order {model.order}"
+    layers = "1 layer" if model.num_layers == 1 else f"{model.num_layers} layers"
+    return f"{model.kind.upper()}, {layers} of {model.hidden_size:,} units"
+
+
+def _loss(history: History, baselines: Mapping[str, float]) -> Chart | None:
+    """Return the chart of losses; None when there are none."""
+    best, last = history.best, history.last
+    if best is None or best.validation_bits is None or last is None:
+        return None
+    bits = best.validation_bits
+    now = "" if last is best else _at_end(last.validation_bits)
+    training = f"mean since the evaluation before{_at_end(last.train_bits)}"
+    curves = [
+        Curve("validation", f"{bits:.3f} at best{now}", history.course("validation_bits"), "line-0", "validation"),
+        Curve("training", training, history.course("train_bits"), "line-1 dashed", "training"),
+    ]
+    levels = [Level(name, value, _against(value, bits)) for name, value in baselines.items()]
+    mark = Mark((best.characters, bits), f"best {bits:.3f}, step {best.step:,}")
+    return chart("bits per character", curves, levels, mark)
+
+
+def _at_end(bits: float | None) -> str:
+    return "" if bits is None else f", {bits:.3f} at the end"
+
+
+def _against(value: float, bits: float) -> str:
+    return f"{value:.3f}, which is {abs(value - bits):.3f} {'above' if value >= bits else 'below'} the best"
+
+
+def _small_charts(history: History) -> list[Chart]:
+    """Return a chart for each quantity that has a course."""
+    quantities = {
+        "learning_rate": "learning rate",
+        "gradient_norm": "gradient norm before clipping",
+        "characters_per_second": "characters a second",
+    }
+    courses = {words: history.course(name) for name, words in quantities.items()}
+    return [
+        chart(words, [Curve(words, f"{points[-1][1]:.3g} at the end", points, "line-0 thin")], floor=0.0)
+        for words, points in courses.items()
+        if len(points) > 1
+    ]
+
+
+def _samples(history: History) -> Iterator[_Sample]:
+    """Yield what the model wrote, newest first."""
+    written = [evaluation for evaluation in history.evaluations if evaluation.sample]
+    for place in reversed(spread(len(written), _SAMPLES, _place_of_best(history, written))):
+        evaluation = written[place]
+        bits = "" if evaluation.validation_bits is None else f" · {evaluation.validation_bits:.3f} bits"
+        best = " · the best" if evaluation is history.best else ""
+        text = evaluation.sample or ""
+        cut = "…" if len(text) > _LONGEST_SAMPLE else ""
+        yield _Sample(f"step {evaluation.step:,}{bits}{best}", readable(text[:_LONGEST_SAMPLE]) + cut)
+
+
+def _place_of_best(history: History, among: Sequence[Evaluation]) -> list[int]:
+    return [place for place, evaluation in enumerate(among) if evaluation is history.best]
+
+
+def _settings(config: Config) -> dict[str, str]:
+    """Return every setting, as a config file shows it."""
+    tree = config.model_dump()
+    return {key: _cut(setting(tree[part][name])) for key, part, name in ((key, *key.split(".")) for key in KEYS)}
+
+
+def _cut(text: str) -> str:
+    return readable(text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…")
+
+
+def _row(evaluation: Evaluation, history: History) -> list[str]:
+    """Return an evaluation as a row of the table."""
+    shown = [
+        (evaluation.epoch, "{:.2f}"),
+        (evaluation.train_bits, "{:.3f}"),
+        (evaluation.validation_bits, "{:.3f}"),
+        (evaluation.learning_rate, "{:.3g}"),
+        (evaluation.gradient_norm, "{:.3g}"),
+        (evaluation.characters_per_second, "{:,.0f}"),
+        (evaluation.seconds, "{:,.1f}"),
+    ]
+    numbers = ["—" if value is None else form.format(value) for value, form in shown]
+    step = f"{evaluation.step:,}{' (best)' if evaluation is history.best else ''}"
+    return [step, compact(evaluation.characters), *numbers]

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Make data/names.txt: invented names of three peoples, each with sounds and endings of its own.
+
+    scripts/make_names.py > data/names.txt
+
+A name is an onset, one or two middles and an ending, joined so that it can be spoken. The peoples stand mixed, so
+that any stretch of the file is like any other.
+"""
+
+import random
+
+SEED = 2026
+PER_PEOPLE = 700
+
+PEOPLES = {
+    "river": (
+        "Al El Il Ae Bel Cael Fael Liri Mael Nai Rae Sael Tal Vael Yl".split(),
+        "a e i la le li na ne ra re ri sha tha".split(),
+        "lin riel wen ra nis lith mira dis sa thiel nor ren".split(),
+    ),
+    "hill": (
+        "Bor Brak Dor Dur Gar Grim Gund Hark Kor Krag Mor Orm Thor Thrak Ulf".split(),
+        "a o u da do gra ka ko ru va".split(),
+        "din gar grim mund nak rik stad thor var zok bek drum".split(),
+    ),
+    "sea": (
+        "An Beno Cari Domi Este Fila Gio Iso Luci Mari Nico Pao Rosa Savi Teo".split(),
+        "be co di la lo ma mi no ri se ta vi".split(),
+        "na no lia rio ssa tto nza ro ndo la via mo".split(),
+    ),
+}
+
+
+def names(random_state: random.Random, onsets: list[str], middles: list[str], endings: list[str]) -> set[str]:
+    """Return as many different names of one people as there shall be."""
+    found: set[str] = set()
+    while len(found) < PER_PEOPLE:
+        between = random_state.choices(middles, k=random_state.choice((0, 1, 1, 1, 2)))
+        name = "".join([random_state.choice(onsets), *between, random_state.choice(endings)])
+        if not any(letter * 3 in name for letter in "aeioulnrst"):
+            found.add(name)
+    return found
+
+
+def main() -> None:
+    """Print the names, one a line."""
+    random_state = random.Random(SEED)
+    everybody = sorted(set().union(*(names(random_state, *sounds) for sounds in PEOPLES.values())))
+    random_state.shuffle(everybody)
+    print("\n".join(everybody))  # noqa: T201 # the product of this script
+
+
+if __name__ == "__main__":
+    main()
