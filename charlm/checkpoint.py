@@ -32,8 +32,9 @@ from charlm.sealed_file import SealedFile, Tensors, sealed
 from charlm.text.vocabulary import Vocabulary
 from charlm.whole_file import write_whole_file
 
-FORMAT = 1
-"""Version of the record and the tensors; a reader refuses what is newer."""
+FORMAT = 2
+"""Version of the record and the tensors; a reader refuses what is newer. 2 knows Markov models and separate items."""
+_READ = (1, FORMAT)
 
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -172,10 +173,10 @@ class Checkpoint:
     @classmethod
     def _read(cls, stream: BinaryIO, size: int) -> Self:
         file = SealedFile(stream, size)
-        if file.record.get("format") != FORMAT:
+        if file.record.get("format") not in _READ or type(file.record.get("format")) is not int:
             raise CheckpointError(
                 f"this checkpoint has format {reprlib.repr(file.record.get('format'))}, and charlm {__version__} reads "
-                f"format {FORMAT}. Use the charlm that wrote it, or a newer one."
+                f"formats {_READ[0]} to {FORMAT}. Use the charlm that wrote it, or a newer one."
             )
         try:
             config = Config.model_validate(file.record["config"])

@@ -14,25 +14,26 @@ PER_PEOPLE = 700
 
 PEOPLES = {
     "river": (
-        "Al El Il Ae Bel Cael Fael Liri Mael Nai Rae Sael Tal Vael Yl".split(),
-        "a e i la le li na ne ra re ri sha tha".split(),
-        "lin riel wen ra nis lith mira dis sa thiel nor ren".split(),
+        "Al El Il Ae Bel Cael Fael Liri Mael Nai Rae Sael Tal Vael Yl",
+        "a e i la le li na ne ra re ri sha tha",
+        "lin riel wen ra nis lith mira dis sa thiel nor ren",
     ),
     "hill": (
-        "Bor Brak Dor Dur Gar Grim Gund Hark Kor Krag Mor Orm Thor Thrak Ulf".split(),
-        "a o u da do gra ka ko ru va".split(),
-        "din gar grim mund nak rik stad thor var zok bek drum".split(),
+        "Bor Brak Dor Dur Gar Grim Gund Hark Kor Krag Mor Orm Thor Thrak Ulf",
+        "a o u da do gra ka ko ru va",
+        "din gar grim mund nak rik stad thor var zok bek drum",
     ),
     "sea": (
-        "An Beno Cari Domi Este Fila Gio Iso Luci Mari Nico Pao Rosa Savi Teo".split(),
-        "be co di la lo ma mi no ri se ta vi".split(),
-        "na no lia rio ssa tto nza ro ndo la via mo".split(),
+        "An Beno Cari Domi Este Fila Gio Iso Luci Mari Nico Pao Rosa Savi Teo",
+        "be co di la lo ma mi no ri se ta vi",
+        "na no lia rio ssa tto nza ro ndo la via mo",
     ),
 }
 
 
-def names(random_state: random.Random, onsets: list[str], middles: list[str], endings: list[str]) -> set[str]:
-    """Return as many different names of one people as there shall be."""
+def names(random_state: random.Random, *sounds: str) -> set[str]:
+    """Return as many different names of one people as there shall be, of its onsets, middles and endings."""
+    onsets, middles, endings = map(str.split, sounds)
     found: set[str] = set()
     while len(found) < PER_PEOPLE:
         between = random_state.choices(middles, k=random_state.choice((0, 1, 1, 1, 2)))
@@ -47,7 +48,7 @@ def main() -> None:
     random_state = random.Random(SEED)
     everybody = sorted(set().union(*(names(random_state, *sounds) for sounds in PEOPLES.values())))
     random_state.shuffle(everybody)
-    print("\n".join(everybody))  # noqa: T201 # the product of this script
+    print("\n".join(everybody))  # the product of this script
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from charlm.inspection.ablation import ablate, bits
 from charlm.inspection.patterns import PATTERNS, Values
 from charlm.inspection.trace import Unit, trace
 from charlm.models.recurrent import RecurrentModel, tensor_shapes
-from charlm.text.streams import one_lane
+from charlm.text.streams import evaluation_streams
 from tests.conftest import TEXT
 
 KINDS = ["rnn", "lstm", "gru"]
@@ -171,7 +171,7 @@ def test_bits_are_the_evaluations(checkpoint: Checkpoint) -> None:
         found = bits(one, ids)
         assert found.shape == (2310,)
         assert found.mean() == pytest.approx(
-            evaluate(one, checkpoint.vocabulary, one_lane(ids)).bits_per_character, abs=1e-9
+            evaluate(one, checkpoint.vocabulary, evaluation_streams(ids, 1)).bits_per_character, abs=1e-9
         )
 
 
@@ -195,7 +195,7 @@ def test_a_unit_is_held_at_its_mean_and_the_change_is_what_that_costs(checkpoint
     mean = trace(model, ids).over_time(Unit("hidden", layer, index)).astype(np.float64).mean()
     assert found.unit == Unit("hidden", layer, index)
     assert found.value == pytest.approx(mean, abs=1e-9)
-    lane = one_lane(ids)
+    lane = evaluation_streams(ids, 1)
     whole = evaluate(model, checkpoint.vocabulary, lane).bits_per_character
     without = evaluate(model.holding({(layer, index): mean}), checkpoint.vocabulary, lane).bits_per_character
     assert found.whole == pytest.approx(whole, abs=1e-9)

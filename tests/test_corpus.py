@@ -1,7 +1,9 @@
 import hashlib
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ from charlm.config.settings import DataConfig
 from charlm.errors import TextError, UnknownCharactersError
 from charlm.text import corpus as module
 from charlm.text import files
+from charlm.text.code_points import END_UNIT, code_points
 from charlm.text.corpus import Corpus, encode_pieces, read_vocabulary
 from charlm.text.files import byte_pieces
 from charlm.text.normalization import Form
-from charlm.text.vocabulary import Vocabulary
+from charlm.text.vocabulary import END, Vocabulary
 from tests.texts import forms, texts
 
 
@@ -193,6 +196,136 @@ def test_two_characters_a_split_are_enough(tmp_path: Path) -> None:
     path = written(tmp_path / "text", "abcd")
     corpus = Corpus.read(data(path, validation_fraction=0.5))
     assert (len(corpus.train), len(corpus.validation)) == (2, 2)
+
+
+# Separate items
+
+items = st.lists(st.text("abcde한 ", min_size=1, max_size=12).map(lambda item: f"x{item}x"), min_size=1, max_size=30)
+
+
+def split_up(ids: np.ndarray, corpus: Corpus) -> list[str]:
+    """Return the items of ids that begin and end with an end."""
+    assert ids[0] == ids[-1] == corpus.vocabulary.end
+    ends = np.flatnonzero(ids == corpus.vocabulary.end)
+    return [corpus.vocabulary.decode(ids[one + 1 : two]) for one, two in pairwise(ends)]
+
+
+@given(items, st.integers(1, 31), st.integers(0, 31))
+@example(["xax"] * 3, 16, 16)
+def test_splits_are_cut_between_items_and_each_item_is_in_one(
+    folder: Path, parts: list[str], held: int, kept: int
+) -> None:
+    config = data(
+        written(folder / "items", "\r\n".join(parts)),
+        documents="line",
+        validation_fraction=held / 64,
+        test_fraction=kept / 64,
+    )
+    marked = chr(END_UNIT) + "".join(part + chr(END_UNIT) for part in parts)
+    ends = [place for place, unit in enumerate(marked) if unit == chr(END_UNIT)]
+    shares = Fraction(64 - held - kept, 64), Fraction(64 - kept, 64)
+    starts = [min(ends, key=lambda end: (abs(end - int(len(marked) * share)), end)) for share in shares]
+    if starts[0] == 0 or starts[0] == starts[1] or (kept and starts[1] == ends[-1]):
+        with pytest.raises(TextError, match=rf"Its items \({len(parts)}, data\.documents: line\) leave none for the "):
+            Corpus.read(config)
+        return
+    corpus = Corpus.read(config)
+    assert [corpus.validation_start, corpus.test_start] == starts
+    assert corpus.ids.tolist() == corpus.vocabulary.encode_units(code_points(marked)).tolist()
+    found = [split_up(split, corpus) for split in (corpus.train, corpus.validation, corpus.test)]
+    assert [item for split in found for item in split] == parts
+    assert all(found[:2])
+    assert bool(found[2]) == (starts[1] < ends[-1])
+    assert all(np.shares_memory(corpus.ids, split) for split in (corpus.train, corpus.validation, corpus.test))
+
+
+@settings(max_examples=40)
+@given(items, st.integers(1, 9))
+def test_items_are_the_same_however_the_file_is_read(folder: Path, parts: list[str], size: int) -> None:
+    text = "\n \t\n\n".join(["start", *parts, "stop"]) + "\n\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "PIECE", size)
+        corpora = [
+            Corpus.read(data(written(folder / "items", text), documents=kind, validation_fraction=0.5))
+            for kind in ("line", "blank-line")
+        ]
+    for corpus in corpora:
+        assert split_up(corpus.ids, corpus) == ["start", *parts, "stop"]
+        assert corpus.vocabulary.symbols == (*sorted(set("startop" + "".join(parts))), END)
+        assert read_vocabulary(data(str(folder / "items"), documents="line")) == corpus.vocabulary
+
+
+def test_each_file_may_be_an_item_with_its_line_ends(tmp_path: Path) -> None:
+    texts = ["\ufeffone\r\n\r\n", "", "two\n", "\n", "three"]
+    paths = tuple(written(tmp_path / f"{number}.txt", text) for number, text in enumerate(texts))
+    corpus = Corpus.read(data(paths, documents="file", validation_fraction=0.3))
+    assert split_up(corpus.ids, corpus) == ["one\r\n\r\n", "two\n", "\n", "three"]
+    assert split_up(corpus.train, corpus) == ["one\r\n\r\n", "two\n", "\n"]
+    assert corpus.sha256 == hashlib.sha256("".join(texts).encode()).hexdigest()
+
+
+def test_lines_of_bytes_are_items_too(tmp_path: Path) -> None:
+    path = written(tmp_path / "bytes", b"n\xc3\xa9\r\n\xff\xfe\n\nbob")
+    corpus = Corpus.read(data(path, unit="byte", documents="line", validation_fraction=0.4))
+    assert corpus.vocabulary == Vocabulary.of_bytes([END])
+    assert corpus.ids.tolist() == [256, 0x6E, 0xC3, 0xA9, 256, 0xFF, 0xFE, 256, 0x62, 0x6F, 0x62, 256]
+    assert corpus.ids.dtype == np.uint16
+
+
+def test_an_end_is_never_too_rare(tmp_path: Path) -> None:
+    path = written(tmp_path / "text", "aaaab\naaaab")
+    corpus = Corpus.read(data(path, documents="line", minimum_count=4, validation_fraction=0.5))
+    assert corpus.vocabulary.symbols == ("a", END, "<unk>")
+    assert corpus.ids.tolist() == [1, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 2, 1]
+    with pytest.raises(TextError, match="no character stands here 9 times"):
+        Corpus.read(data(path, documents="line", minimum_count=9))
+
+
+@pytest.mark.parametrize(
+    ("text", "validation", "test", "message"),
+    [
+        ("", 0.5, 0.0, "Its items (0, data.documents: line) leave none for the train split, which needs 1"),
+        ("\n \n", 0.5, 0.0, "Its items (0, data.documents: line) leave none for the train split, which needs 1"),
+        ("abc\n", 0.5, 0.0, "Its items (1, data.documents: line) leave none for the train split, which needs 1"),
+        ("abc\nd", 0.9, 0.0, "Its items (2, data.documents: line) leave none for the train split, which needs 1"),
+        ("a\nb", 0.25, 0.25, "Its items (2, data.documents: line) leave none for the validation split, which needs 1"),
+        ("a\n" * 20, 0.5, 0.01, "Its items (20, data.documents: line) leave none for the test split, which needs 1"),
+    ],
+)
+def test_a_split_that_gets_no_item_is_refused_with_the_numbers(
+    text: str, validation: float, test: float, message: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "text", text)
+    with pytest.raises(TextError) as caught:
+        Corpus.read(data(path, documents="line", validation_fraction=validation, test_fraction=test))
+    settings = f"(data.validation_fraction is {validation}, data.test_fraction {test})"
+    assert str(caught.value).startswith(f"{path}: too short. {message} {settings}.")
+
+
+@pytest.mark.parametrize("unit", ["character", "byte"])
+@pytest.mark.parametrize("content", [b"", b"\n \r\n\t"])
+def test_a_text_without_an_item_has_no_vocabulary(content: bytes, unit: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "text", content)
+    with pytest.raises(TextError, match=r"text: there is no text here"):
+        read_vocabulary(data(path, documents="line", unit=unit))
+
+
+def test_items_are_read_with_a_given_vocabulary_and_its_end(tmp_path: Path) -> None:
+    path = written(tmp_path / "text", "ab\nba\nab")
+    given_one = Vocabulary.of_code_points(np.bincount(code_points("zab" + chr(END_UNIT))))
+    corpus = Corpus.read(data(path, documents="line", validation_fraction=0.5), given_one)
+    assert corpus.vocabulary is given_one
+    assert corpus.ids.tolist() == [3, 0, 1, 3, 1, 0, 3, 0, 1, 3]
+
+
+@pytest.mark.parametrize("documents", [None, "file"])
+def test_half_a_character_in_a_text_is_no_end(documents: str | None, tmp_path: Path) -> None:
+    """Python decodes some encodings to lone surrogates, of which one stands for ends."""
+    path = written(tmp_path / "text", b"abc+2AA-def" * 9)
+    with suppress(TextError):
+        corpus = Corpus.read(data((path, path, path), documents=documents, encoding="utf-7", validation_fraction=0.5))
+        items = 0 if corpus.vocabulary.end is None else int((corpus.ids == corpus.vocabulary.end).sum()) - 1
+        assert items == (3 if documents else 0)
 
 
 # A vocabulary that is given

@@ -1,7 +1,7 @@
 """Counts are what a plain walk through the text counts, however they are packed."""
 
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -121,7 +121,7 @@ def test_each_beginning_of_an_item_continues_nothing_and_counts_for_itself(parts
 
 def test_three_equal_items_begin_three_times_and_go_on_once() -> None:
     levels = list(counted(ids_of(joined([[0, 1]] * 3)), 2, SIZE, END))
-    amounts = [continuations(*pair, SIZE).tolist() for pair in zip(levels, levels[1:], strict=False)]
+    amounts = [continuations(*pair, SIZE).tolist() for pair in pairwise(levels)]
     assert unpacked(levels)[0] == {((), 0): 3, ((), 1): 3, ((), END): 3}
     assert amounts[0] == [1, 1, 1]  # each symbol stands behind one other
     assert levels[1].symbols.tolist() == [1, END, 0]  # behind a, behind b, behind an end

@@ -38,6 +38,7 @@ OUTCOMES = (
     "best.safetensors",
     "config.yaml",
     "metrics.jsonl",
+    "report.html",
     "step-00000004.safetensors",
     "step-00000008.safetensors",
 )

@@ -1,7 +1,7 @@
 """Each item is read once a pass, whole, in order, and from a fresh state, whatever the lanes."""
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
@@ -116,7 +116,7 @@ def test_windows_are_as_wide_as_their_longest_lane_and_never_wider_than_asked_fo
 @given(texts)
 def test_an_item_goes_on_in_the_very_next_window_until_it_ends(text: Text) -> None:
     windows = windows_of(text.streams())
-    for now, then in zip(windows, windows[1:], strict=False):
+    for now, then in pairwise(windows):
         for lane in range(text.lanes):
             guessed = [index for index in now.targets[lane].tolist() if index != PADDING]
             goes_on = bool(guessed) and guessed[-1] != END

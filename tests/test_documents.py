@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from charlm.text import documents as module
+from charlm.text.code_points import END_UNIT
 from charlm.text.documents import Documents, ends_marked
-from charlm.text.vocabulary import END_UNIT
 
 END = chr(END_UNIT)
 WHITE = " \t\r"
@@ -49,7 +50,7 @@ def begins_with_one_blank_line(text: str) -> bool:
 
 def pieces_of(text: str, places: list[int]) -> list[str]:
     edges = [0, *sorted(min(place, len(text)) for place in places), len(text)]
-    return [text[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    return [text[start:stop] for start, stop in pairwise(edges)]
 
 
 @given(kinds, texts, cuts)

@@ -16,7 +16,7 @@ from charlm.inspection.scale import HIGH, LOW, is_squashed, scale_of, share
 from charlm.inspection.similarity import similarity_order
 from charlm.inspection.trace import Trace, Unit, trace
 from charlm.models.recurrent import RecurrentModel, tensor_shapes
-from charlm.text.streams import one_lane
+from charlm.text.streams import evaluation_streams
 from tests import textbook
 from tests.conftest import TEXT
 
@@ -76,7 +76,7 @@ def test_surprises_add_up_to_the_models_score_over_any_number_of_pieces(kind, le
 
     assert found.surprise.shape == (length,)
     assert found.symbols.shape == found.probabilities.shape == (length, 5)
-    score = evaluate(model, checkpoint.vocabulary, one_lane(ids))
+    score = evaluate(model, checkpoint.vocabulary, evaluation_streams(ids, 1))
     assert found.surprise[1:].mean(dtype=np.float64) == pytest.approx(score.bits_per_character, rel=1e-5)
 
 

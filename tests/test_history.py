@@ -144,7 +144,7 @@ def test_runs_are_listed_by_age_and_one_that_cannot_be_read_hinders_none(tmp_pat
     (tmp_path / "bad" / "config.yaml").write_text("data: {path: a, tail: 3}")
     (tmp_path / "worse" / "metrics.jsonl").unlink()
     (tmp_path / "worse" / "metrics.jsonl").mkdir()
-    os.utime(tmp_path / "old" / "config.yaml", (1, 1))  # its metrics were written later
+    os.utime(tmp_path / "new" / "config.yaml", (1, 1))  # its metrics were written later
     (tmp_path / "notes").mkdir()
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "config.yaml").write_text("")

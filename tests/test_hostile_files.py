@@ -22,7 +22,7 @@ import safetensors.numpy
 import torch
 import yaml
 
-from charlm.checkpoint import Checkpoint
+from charlm.checkpoint import FORMAT, Checkpoint
 from charlm.errors import CheckpointError
 from tests.conftest import TEXT
 from tests.handmade import HUGE, Parts, by_hand, everything_in, put_at
@@ -567,7 +567,7 @@ RECORDS: dict[str, Change] = {
     ),
     "a vocabulary that is nothing": record("vocabulary", None),
     "a format in words": record("format", "1"),
-    "a newer format": record("format", 2),
+    "a newer format": record("format", FORMAT + 1),
     "a format without an end": record("format", HUGE),
     "a format of control characters": record("format", "\x1b[31m" * 9999),
     "no format": lambda parts: parts.record.pop("format"),

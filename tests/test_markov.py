@@ -4,7 +4,7 @@ import math
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,8 @@ Gram = tuple[int, ...]
 class ByHand:
     """Chen & Goodman 1998, section 3, of separate ``texts``, each predicted from its symbol number ``first`` on.
 
-    A gram of n + 1 symbols is n of context and what follows. At the highest order it counts as often as it stands; below,
-    as many different symbols as stand before it, and once more each time it is the beginning of a text.
+    A gram of n + 1 symbols is n of context and what follows. At the highest order it counts as often as it stands;
+    below, as many different symbols as stand before it, and once more each time it is the beginning of a text.
     """
 
     texts: list[list[int]]
@@ -188,7 +188,7 @@ def test_any_items_are_as_by_hand(items: list[list[int]], order: int, data: st.D
 
 
 LETTERS = 60
-strange = np.random.default_rng(9).integers(0, LETTERS, (150, 4))
+strange = np.random.default_rng(9).integers(0, LETTERS, (60, 4))
 
 
 def repeated(text: list[int], times: int) -> list[int]:
@@ -205,7 +205,7 @@ def test_a_longer_text_has_discounts_of_its_own_at_every_order(order: int) -> No
     text = repeated(skewed(800, LETTERS, 5), 24)
     by_hand = ByHand([text], order, LETTERS)
     assert by_hand.own == [True] * (order + 1)  # or this would show nothing
-    contexts = contexts_of([text[:60], text[-60:]], order + 1) | {tuple(map(int, row)) for row in strange}
+    contexts = contexts_of([text[:40], text[-40:]], order + 1) | {tuple(map(int, row)) for row in strange}
     contexts |= {(int(row[0]), *text[place : place + 3]) for place, row in enumerate(strange)}
     assert_as_by_hand(model_of(text, order, LETTERS), by_hand, contexts)
 
@@ -219,7 +219,7 @@ def test_longer_items_have_discounts_of_their_own(order: int) -> None:
     texts = [[end, *item, end] for item in items]
     by_hand = ByHand(texts, order, LETTERS, first=1)
     assert all(by_hand.own)
-    contexts = contexts_of(texts[::9], order + 1) | {tuple(map(int, row)) for row in strange}
+    contexts = contexts_of(texts[::20], order + 1) | {tuple(map(int, row)) for row in strange}
     assert_as_by_hand(model_of(joined(items, end), order, LETTERS, end), by_hand, contexts)
 
 
@@ -317,7 +317,7 @@ def test_reading_at_once_is_reading_in_parts_is_stepping(order: int, cuts: list[
     whole, last = model.read(ids, model.start(lanes))
     parts, state = [], model.start(lanes)
     edges = [0, *sorted(cuts), T]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         logits, state = model.read(ids[:, start:stop], state)
         assert logits.shape == (lanes, stop - start, 5)
         parts.append(logits)
@@ -404,9 +404,18 @@ def test_a_model_comes_back_from_its_arrays(given_text: tuple[list[int], int], o
 Arrays = dict[str, np.ndarray]
 ABABBCA = [0, 1, 0, 1, 1, 2, 0]
 WHOLE = {
-    **{"contexts.0": [0], "starts.0": [0, 3], "symbols.0": [0, 1, 2], "counts.0": [3, 3, 1]},
-    **{"contexts.1": [0, 1, 2], "starts.1": [0, 1, 4, 5], "symbols.1": [1, 0, 1, 2, 0], "counts.1": [2, 1, 1, 1, 1]},
-    **{"contexts.2": [1, 3, 4, 7], "starts.2": [0, 1, 3, 4, 5], "symbols.2": [1, 0, 1, 2, 0], "counts.2": [1] * 5},
+    "contexts.0": [0],
+    "starts.0": [0, 3],
+    "symbols.0": [0, 1, 2],
+    "counts.0": [3, 3, 1],
+    "contexts.1": [0, 1, 2],
+    "starts.1": [0, 1, 4, 5],
+    "symbols.1": [1, 0, 1, 2, 0],
+    "counts.1": [2, 1, 1, 1, 1],
+    "contexts.2": [1, 3, 4, 7],
+    "starts.2": [0, 1, 3, 4, 5],
+    "symbols.2": [1, 0, 1, 2, 0],
+    "counts.2": [1, 1, 1, 1, 1],
 }
 """The counts of a b a b b c a."""
 
@@ -493,8 +502,10 @@ def refused_or_read(order: int, arrays: Arrays) -> None:
     assert_reads(model)
 
 
-@settings(max_examples=400)
-@given(st.integers(0, 3), st.lists(st.tuples(st.integers(0, 15), st.integers(0, 99), st.data()), min_size=1, max_size=3))
+@settings(max_examples=300)
+@given(
+    st.integers(0, 3), st.lists(st.tuples(st.integers(0, 15), st.integers(0, 99), st.data()), min_size=1, max_size=3)
+)
 def test_mutated_arrays_are_refused_or_read(order: int, mutations: list[tuple[int, int, st.DataObject]]) -> None:
     arrays = {name: values.copy() for name, values in model_of(skewed(40, 3, 6), order, 3).tensors().items()}
     names = list(arrays)
@@ -503,7 +514,9 @@ def test_mutated_arrays_are_refused_or_read(order: int, mutations: list[tuple[in
         values = arrays[name]
         bounds = np.iinfo(values.dtype)
         near = st.integers(max(-3, bounds.min), 9)
-        value = data.draw(near | st.integers(bounds.min, bounds.max) | st.sampled_from([int(bounds.min), int(bounds.max)]))
+        value = data.draw(
+            near | st.integers(bounds.min, bounds.max) | st.sampled_from([int(bounds.min), int(bounds.max)])
+        )
         match data.draw(st.sampled_from(["put", "put", "put", "delete", "insert", "swap"])):
             case "delete" if len(values):
                 arrays[name] = np.delete(values, place % len(values))

@@ -167,7 +167,7 @@ num_layers: 3
 """
     expected = [
         ("c.yaml:3: data.unit: ", "expected 'character' or 'byte', got 'word'"),
-        ("c.yaml:5: model.kind: ", "expected 'rnn', 'lstm' or 'gru', got 'LSTM'"),
+        ("c.yaml:5: model.kind: ", "expected 'rnn', 'lstm', 'gru' or 'markov', got 'LSTM'"),
         ("c.yaml:6: model.hidden_size: ", "expected a valid integer, got 1.5"),
         ("c.yaml:7: model.hiden_size: ", "unknown key; did you mean model.hidden_size?"),
         ("c.yaml:8: model.seed: ", "unknown key; did you mean training.seed?"),

@@ -13,9 +13,12 @@ from hypothesis.extra.numpy import arrays
 from charlm.checkpoint import Checkpoint
 from charlm.config.settings import ModelConfig
 from charlm.errors import ConfigError, UnknownCharactersError
+from charlm.models.counting import counted
+from charlm.models.markov import MarkovModel
 from charlm.models.network import NetworkModel, RecurrentNetwork
 from charlm.models.recurrent import RecurrentModel
-from charlm.sampling import Choice, first_context, log_probabilities, pick, sample, until
+from charlm.sampling import Choice, after, context, log_probabilities, pick, sample, until
+from charlm.text.code_points import END_UNIT, code_points
 from charlm.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.of_text("\nabcdefg ")
@@ -196,7 +199,10 @@ def test_an_empty_prompt_is_read_as_if_a_newline_stood_before_it() -> None:
     model = wild_model()
 
     assert written(model, 25, seed=3) == written(model, 25, seed=3, prompt="\n")
-    assert first_context(Vocabulary.of_text("xyz")).tolist() == [0]
+    assert context(VOCABULARY, "").tolist() == VOCABULARY.encode("\n").tolist()
+    assert context(Vocabulary.of_text("xyz"), "").tolist() == [0]
+    assert context(VOCABULARY, "ab").tolist() == VOCABULARY.encode("ab").tolist()
+    assert context(Vocabulary.of_text("xyz"), "").dtype == np.uint8
 
 
 def test_special_symbols_are_never_written() -> None:
@@ -265,3 +271,134 @@ def test_a_trained_checkpoint_writes_readable_text(trained) -> None:
 
     assert len(text) == 40
     assert set(text) <= set(checkpoint.vocabulary.symbols)
+
+
+@pytest.mark.parametrize("length", [1, 2, 256, 257, 258, 600])
+def test_what_comes_after_a_prompt_is_what_its_symbols_leave_one_by_one(length) -> None:
+    model, ids = wild_model("gru"), np.random.default_rng(length).integers(0, SIZE, length)
+    logits, state = after(model, ids, texts=3)
+    expected, stepped = None, model.start(3)
+    for symbol in ids:
+        expected, stepped = model.step(np.full(3, symbol), stepped)
+
+    assert logits.shape == (3, SIZE)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    for layer, other in zip(state, stepped, strict=True):
+        np.testing.assert_allclose(layer["hidden"], other["hidden"], rtol=1e-4, atol=1e-4)
+
+
+# Texts that end
+
+MARK = chr(END_UNIT)
+NAMES = ["ann", "anna", "bob", "bo", "barbara", "xb", "yxa", "yxa", "yxa"]
+
+
+def named(minimum: int = 1) -> tuple[MarkovModel, Vocabulary]:
+    """Return a model of names, and their symbols."""
+    units = code_points("".join(MARK + name for name in [*NAMES, ""]))
+    vocabulary = Vocabulary.of_code_points(np.bincount(units), minimum_count=minimum)
+    counts = counted(vocabulary.encode_units(units), 2, len(vocabulary), vocabulary.end)
+    return MarkovModel(list(counts), len(vocabulary)), vocabulary
+
+
+def rows_of(seed: int, texts: int = 1, prompt: str = "", **options) -> list[list[int]]:
+    """Return all that is written, to its own end: a row for each text."""
+    model, vocabulary = named()
+    rows = islice(
+        sample(model, vocabulary, prompt, seed=seed, num_samples=texts, choice=Choice(1.0), **options), 10_000
+    )
+    return np.array(list(rows)).T.tolist()
+
+
+@given(st.integers(0, 2**40), st.integers(1, 6), st.sampled_from(["", "a", "xb"]))
+@settings(max_examples=30)
+def test_texts_end_by_themselves_and_the_iterator_with_the_last(seed, texts, prompt) -> None:
+    rows, end = rows_of(seed, texts, prompt), named()[1].end
+    ends = [row.index(end) for row in rows]
+
+    assert all(set(row[place:]) == {end} for row, place in zip(rows, ends, strict=True))
+    assert max(ends) == len(rows[0]) - 1  # not a row more
+
+
+@given(st.integers(0, 2**40), st.integers(1, 4), st.integers(1, 4))
+@settings(max_examples=30)
+def test_a_text_is_the_same_to_its_end_however_many_are_written_beside_it(seed, few, more) -> None:
+    end = named()[1].end
+
+    def to_their_ends(rows: list[list[int]]) -> list[list[int]]:
+        return [row[: row.index(end) + 1] for row in rows]
+
+    assert to_their_ends(rows_of(seed, few + more))[:few] == to_their_ends(rows_of(seed, few))
+
+
+@given(st.integers(0, 2**40), st.integers(0, 9))
+@settings(max_examples=30)
+def test_a_shorter_sample_of_texts_that_end_is_a_prefix_of_a_longer_one(seed, length) -> None:
+    model, vocabulary = named()
+    whole = rows_of(seed, 3)
+    short = list(islice(sample(model, vocabulary, seed=seed, num_samples=3, choice=Choice(1.0)), length))
+
+    assert np.array(short).reshape(-1, 3).T.tolist() == [row[:length] for row in whole]
+
+
+def test_texts_of_many_lengths_end() -> None:
+    lengths = {len(rows_of(seed)[0]) for seed in range(40)}
+
+    assert len(lengths) > 5
+
+
+def test_one_text_goes_on_while_another_has_ended() -> None:
+    ended_early = 0
+    for seed in range(10):
+        rows, end = rows_of(seed, 2), named()[1].end
+        ended_early += rows[0].index(end) != rows[1].index(end)
+
+    assert ended_early > 3
+
+
+def test_a_prompt_is_read_behind_an_end() -> None:
+    """After x at the beginning of a name comes b; after an x that could stand anywhere, a."""
+    model, vocabulary = named()
+    behind_an_end, _ = model.read(vocabulary.encode_item("x")[None], model.start(1))
+    anywhere, _ = model.read(vocabulary.encode("x")[None], model.start(1))
+    written = [int(row[0]) for row in islice(sample(model, vocabulary, "x", choice=Choice(0)), 50)]
+
+    assert vocabulary.symbols[int(anywhere[0, -1].argmax())] == "a"
+    assert vocabulary.symbols[int(behind_an_end[0, -1].argmax())] == "b"
+    assert vocabulary.symbols[written[0]] == "b"
+    assert context(vocabulary, "x").tolist() == [vocabulary.end, *vocabulary.encode("x")]
+    assert context(vocabulary, "").tolist() == [vocabulary.end]
+
+
+def test_a_text_that_ends_at_once_is_an_end_alone() -> None:
+    vocabulary = Vocabulary.of_code_points(np.bincount(code_points("ab" + MARK)))
+    network = RecurrentNetwork(ModelConfig(hidden_size=4, num_layers=1), len(vocabulary))
+    with torch.no_grad():
+        network.head.bias[vocabulary.end] = 50.0
+    model = RecurrentModel(network.config, len(vocabulary), network.tensors(), vocabulary.end)
+
+    for choice in (Choice(0), Choice(1.0), Choice(1.0, top_k=1), Choice(1.0, top_p=0.1)):
+        rows = list(islice(sample(model, vocabulary, "a", choice=choice, num_samples=3), 9))
+        assert [row.tolist() for row in rows] == [[vocabulary.end] * 3]
+
+
+def test_of_special_symbols_the_end_alone_is_written() -> None:
+    model, vocabulary = named(minimum=5)
+    unknown, ended = vocabulary.special["<unk>"], 0
+    logits, _ = model.read(vocabulary.encode_item("a")[None], model.start(1))
+    assert np.exp(logits)[0, -1, unknown] > 0.3  # it would be written, else
+    for seed in range(30):
+        for choice in (Choice(1.0), Choice(2.0), Choice(1.0, top_k=3), Choice(1.0, top_p=0.9)):
+            ids = [int(row[0]) for row in islice(sample(model, vocabulary, choice=choice, seed=seed), 200)]
+            assert unknown not in ids
+            ended += ids[-1] == vocabulary.end
+    assert ended == 120
+
+
+def test_an_item_that_was_learned_by_heart_is_written_to_its_end() -> None:
+    vocabulary = Vocabulary.of_code_points(np.bincount(code_points("hello" + MARK)))
+    ids = vocabulary.encode_units(code_points((MARK + "hello") * 50 + MARK))
+    model = MarkovModel(list(counted(ids, 4, len(vocabulary), vocabulary.end)), len(vocabulary))
+    rows = islice(sample(model, vocabulary, "he", choice=Choice(0), num_samples=2), 50)
+
+    assert vocabulary.decode(np.array(list(rows))[:, 1]) == "llo\n"

@@ -40,11 +40,13 @@ METRICS = (
     "gradient_norm",
     "characters_per_second",
     "seconds",
+    "sample",
 )
 RUN_FILES = [
     "best.safetensors",
     "config.yaml",
     "metrics.jsonl",
+    "report.html",
     "step-00000004.safetensors",
     "step-00000008.safetensors",
 ]

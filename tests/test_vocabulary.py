@@ -11,17 +11,21 @@ from hypothesis import strategies as st
 
 from charlm.errors import CheckpointError, UnknownCharactersError
 from charlm.text import vocabulary as module
+from charlm.text.code_points import END_UNIT, code_points
 from charlm.text.normalization import Form
-from charlm.text.vocabulary import Vocabulary, code_points
+from charlm.text.vocabulary import END, Vocabulary
 from tests.texts import forms, texts
 
 RECOMPOSED: dict[Form, Form] = {"NFC": "NFC", "NFD": "NFC", "NFKC": "NFKC", "NFKD": "NFKC"}
+END_MARK = chr(END_UNIT)
 few_letters = st.text("abcdé한😀\n", max_size=40)
 
 
 def first_characters(number: int) -> Vocabulary:
-    """Return a vocabulary of the code points below ``number``."""
-    return Vocabulary.of_code_points(np.ones(number, np.int64))
+    """Return a vocabulary of so many characters, the first there are; half a character that stands for ends is none."""
+    counts = np.ones(number + (number > END_UNIT), np.int64)
+    counts[END_UNIT : END_UNIT + 1] = 0
+    return Vocabulary.of_code_points(counts)
 
 
 # Characters to ids and back
@@ -39,8 +43,8 @@ def test_an_id_is_the_place_of_its_symbol(text: str) -> None:
     assert Vocabulary.of_text(text).encode(text).tolist() == [symbols.index(character) for character in text]
 
 
-@given(st.one_of(texts, st.text(st.characters())))
-@example("\ud800\udfff")  # lone surrogates are code points too
+@given(st.one_of(texts, st.text(st.characters(exclude_characters=[END_MARK]))))
+@example("\ud801\udfff")  # lone surrogates are code points too
 def test_decoding_what_was_encoded_gives_the_text_back(text: str) -> None:
     vocabulary = Vocabulary.of_text(text)
     assert vocabulary.decode(vocabulary.encode(text)) == text
@@ -92,7 +96,7 @@ def test_the_vocabulary_of_bytes_has_all_256_and_needs_one_byte_an_id() -> None:
 )
 def test_ids_are_held_in_the_smallest_type_that_holds_them_all(size: int, dtype: str) -> None:
     vocabulary = first_characters(size)
-    ids = vocabulary.encode(chr(size - 1) + "\0")
+    ids = vocabulary.encode(vocabulary.symbols[-1] + "\0")
     assert len(vocabulary) == size
     assert vocabulary.dtype == ids.dtype == np.dtype(dtype)
     assert ids.tolist() == [size - 1, 0]
@@ -236,6 +240,127 @@ def test_the_mark_of_a_byte_shows_ascii_alone() -> None:
     assert Vocabulary.of_text("aab", minimum_count=2).marks([1, 0]) == ["�", "a"]
 
 
+# Ends
+
+
+def of_items(marked: str, form: Form | None = None, minimum: int = 1) -> Vocabulary:
+    """Return the vocabulary of a text in which half characters stand for ends."""
+    return Vocabulary.of_code_points(np.bincount(code_points(marked)), form, minimum)
+
+
+with_ends = st.text("abcdé한😀\n" + END_MARK, max_size=40).map(lambda text: END_MARK + text)
+
+
+@given(with_ends, st.integers(1, 4))
+@example(END_MARK + "ab", 2)  # the end is as rare as the others, and stays
+@example(END_MARK * 9 + "a", 1)
+def test_the_end_stands_first_behind_the_characters(marked: str, minimum: int) -> None:
+    counts = Counter(marked.replace(END_MARK, ""))
+    kept = sorted(character for character in counts if counts[character] >= minimum)
+    specials = [END, *(["<unk>"] if len(kept) < len(counts) else [])]
+    vocabulary = of_items(marked, minimum=minimum)
+    assert vocabulary.symbols == (*kept, *specials)
+    assert vocabulary.special == {name: len(kept) + place for place, name in enumerate(specials)}
+    assert vocabulary.end == len(kept)
+    expected = [
+        len(kept) if letter == END_MARK else kept.index(letter) if letter in kept else len(kept) + 1
+        for letter in marked
+    ]
+    assert vocabulary.encode_units(code_points(marked)).tolist() == expected
+
+
+@given(texts)
+def test_a_text_that_is_one_has_no_end(text: str) -> None:
+    vocabulary = Vocabulary.of_text(text)
+    assert vocabulary.end is None
+    assert END not in vocabulary.symbols
+    assert Vocabulary.of_bytes().end is None
+    assert vocabulary.encode_item(text).tolist() == vocabulary.encode(text).tolist()
+    assert vocabulary.encode_item(text).dtype == vocabulary.dtype
+
+
+def test_an_item_is_read_behind_an_end() -> None:
+    vocabulary = of_items(END_MARK + "bab")
+    assert vocabulary.encode_item("ab").tolist() == [2, 0, 1]
+    assert vocabulary.encode_item("").tolist() == [2]
+    assert vocabulary.encode_item("ab").dtype == vocabulary.dtype == np.uint8
+    decomposed = of_items(END_MARK + unicodedata.normalize("NFD", "é"), "NFD")
+    assert decomposed.encode_item("é").tolist() == [2, 0, 1]
+    assert Vocabulary.of_bytes([END]).encode_item("é").tolist() == [256, 0xC3, 0xA9]
+
+
+def test_strangers_of_a_vocabulary_with_an_end_are_the_others() -> None:
+    vocabulary = of_items(END_MARK + "ab")
+    with pytest.raises(UnknownCharactersError, match=r"^1 character is not among the model's 3 symbols: 'c'"):
+        vocabulary.encode("abc")
+    assert [stranger.character for stranger in vocabulary.strangers(END_MARK + "a<end>")] == ["<", "e", "n", "d", ">"]
+    past = of_items(END_MARK + "a")
+    for character in ("\ud7ff", "\ud801", "\U0010ffff"):  # the neighbours of the end, and what is past it
+        with pytest.raises(UnknownCharactersError):
+            past.encode(character)
+
+
+def test_a_vocabulary_without_an_end_does_not_read_one() -> None:
+    with pytest.raises(UnknownCharactersError):
+        Vocabulary.of_text("ab").encode_units(code_points(END_MARK))
+
+
+@given(with_ends, st.none() | forms, st.integers(1, 3))
+def test_a_vocabulary_with_an_end_comes_back_from_json(marked: str, form: Form | None, minimum: int) -> None:
+    vocabulary = of_items(marked if form is None else unicodedata.normalize(form, marked), form, minimum)
+    assume(len(vocabulary) > len(vocabulary.special))
+    again = Vocabulary.from_json(json.loads(json.dumps(vocabulary.to_json())))
+    assert again == vocabulary
+    assert again.end == vocabulary.end
+    assert again.encode_units(code_points(marked[:1])).tolist() == [vocabulary.end]
+
+
+def test_bytes_may_have_an_end_behind_them() -> None:
+    vocabulary = Vocabulary.of_bytes([END])
+    assert (len(vocabulary), vocabulary.end) == (257, 256)
+    assert vocabulary.dtype == np.uint16
+    assert Vocabulary.from_json(json.loads(json.dumps(vocabulary.to_json()))) == vocabulary
+    ids = vocabulary.encode_units(code_points(END_MARK + "é".encode().decode("latin-1") + END_MARK))
+    assert ids.tolist() == [256, 0xC3, 0xA9, 256]
+    assert vocabulary.decode(ids) == "\né\n"
+    assert vocabulary.marks([0x41, 256, 0xC3]) == ["A", "␃", "�"]
+
+
+def test_an_end_cuts_off_half_a_character_of_bytes() -> None:
+    assert Vocabulary.of_bytes([END]).decode([0xC3, 256, 0x41]) == "�\nA"
+
+
+@given(with_ends)
+def test_an_end_is_shown_as_a_new_line_and_marked_as_what_it_is(marked: str) -> None:
+    vocabulary = of_items(marked)
+    ids = vocabulary.encode_units(code_points(marked))
+    assert vocabulary.decode(ids) == marked.replace(END_MARK, "\n")
+    marks = vocabulary.marks(ids)
+    assert [mark == "␃" for mark in marks] == [letter == END_MARK for letter in marked]
+
+
+def test_an_end_lets_go_of_a_letter_that_waits_for_its_accent() -> None:
+    vocabulary = of_items(unicodedata.normalize("NFD", END_MARK + "é한"), "NFD")
+    ids = vocabulary.encode_units(code_points(unicodedata.normalize("NFD", END_MARK + "é" + END_MARK + "한")))
+    assert vocabulary.decode(ids) == "\né\n한"
+    decoder = vocabulary.decoder()
+    assert [decoder.feed(int(index)) for index in ids[:4]] == ["", "\n", "", "é"]
+
+
+@given(with_ends, with_ends, st.integers(1, 3))
+def test_vocabularies_that_are_united_keep_their_end(one: str, other: str, minimum: int) -> None:
+    first, second = of_items(one, minimum=minimum), of_items(other)
+    united = first.united(second)
+    characters = sorted({*first.symbols, *second.symbols} - {END, "<unk>"})
+    assert united.symbols[: len(characters)] == tuple(characters)
+    assert united.end == len(characters)
+    assert united.special.keys() == first.special.keys() | second.special.keys()
+    for part, text in ((first, one), (second, other)):
+        known = "".join(letter for letter in text if letter == END_MARK or letter in part.symbols)
+        assert united.decode(united.encode_units(code_points(known))) == known.replace(END_MARK, "\n")
+    assert Vocabulary.of_bytes([END]).united(Vocabulary.of_bytes([END])) == Vocabulary.of_bytes([END])
+
+
 # At rest
 
 
@@ -282,6 +407,17 @@ GOOD = {"unit": "character", "normalization": None, "symbols": ["a", "b", "<unk>
         {"symbols": ["a", "<unk>"], "special": {"<unk>": True}},
         {"special": {"<unk>": 2, "<end>": 3}},
         {"special": {"<end>": 2}},
+        {"special": {"<end>": 2, "<unk>": 3}},
+        {"symbols": ["a", "<unk>", "<end>"], "special": {"<unk>": 1, "<end>": 2}},  # <end> stands first
+        {"symbols": ["a", "<unk>", "<end>"], "special": {"<end>": 1, "<unk>": 2}},
+        {"symbols": ["a", "<new>", "<end>", "<unk>"], "special": {"<new>": 1, "<end>": 2, "<unk>": 3}},
+        {"symbols": ["<end>", "a", "b"], "special": {"<end>": 0}},
+        {"symbols": ["a", "b", "<end>"], "special": {"<end>": 1}},
+        {"symbols": ["a", "b", "<end>"], "special": {"<end>": True}},
+        {"symbols": ["a", "b", "<end>"], "special": {}},
+        {"symbols": ["<end>"], "special": {"<end>": 0}},
+        {"symbols": ["a", "\ud800"], "special": {}},
+        {"symbols": [], "special": {"<unk>": 0, "<end>": 0}},
         {"symbols": ["a", "<unk>", "<unk>"]},
         {"symbols": ["<unk>"], "special": {"a": 0, "b": 1, "c": 2}},
         {"symbols": ["a", "\u0100"], "special": {}, "unit": "byte"},

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from charlm.config.settings import Config, Section
+from charlm.config.section import Section
+from charlm.config.settings import Config
 from charlm.config.strict_yaml import REFUSED, parse_yaml
 from charlm.errors import ConfigError
 
@@ -138,8 +139,8 @@ def unknown_key(key: str) -> str:
     """Say that a key is unknown, and which known one may have been meant."""
     section, _, name = key.rpartition(".")
     if not section:
-        candidates = difflib.get_close_matches(key, Config.model_fields, n=1)
-        candidates += [known for known in KEYS if known.endswith(f".{key}")]
+        candidates = [known for known in KEYS if known.endswith(f".{key}")]
+        candidates += difflib.get_close_matches(key, Config.model_fields, n=1)
     else:
         siblings = [known.partition(".")[2] for known in KEYS if known.startswith(f"{section}.")]
         candidates = [known for known in KEYS if known.endswith(f".{name}")]

@@ -9,51 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-
-def _is_unicode(name: str) -> str:
-    """Refuse half characters, which a name in bytes may leave and no file of charlm's can hold."""
-    if any("\ud800" <= character <= "\udfff" for character in name):
-        raise ValueError("expected a name in Unicode")
-    return name
-
-
-def _as_tuple(value: object) -> object:
-    """Let one path stand for a list of one."""
-    items = (value,) if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) and item for item in items):
-        raise ValueError("expected a file, a list of files or a glob")
-    return tuple(map(_is_unicode, items))
-
-
-Paths = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_as_tuple, json_schema_input_type=str | list[str]),
-]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(gt=0, le=2**53)]
-Size = Annotated[int, Field(gt=0, le=2**17)]
-
-
-class Section(BaseModel):
-    """A group of settings: immutable, strictly typed, closed to unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-    @classmethod
-    def default(cls, name: str) -> Any:
-        """Return the default of the setting ``name``."""
-        return cls.model_fields[name].default
+from charlm.config.section import Count, Fraction, Paths, Section, Size, is_unicode
 
 
 class DataConfig(Section):
@@ -220,7 +182,7 @@ class RunConfig(Section):
     name: str = "run"
     """The run's folder. A name that is taken gets a number: name-2."""
 
-    directory: Annotated[str, Field(min_length=1), AfterValidator(_is_unicode)] = "runs"
+    directory: Annotated[str, Field(min_length=1), AfterValidator(is_unicode)] = "runs"
     """Where the folders of all runs lie."""
 
     save_every: Count | None = None

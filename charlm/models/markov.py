@@ -36,8 +36,6 @@ _NOTHING = -1
 _NO_KEY = np.iinfo(np.int64).max
 _USUAL_DISCOUNTS = (0.5, 1.0, 1.5)
 """Of counts of 1, 2, and 3 or more, where a text is too short or too even to say its own (as KenLM falls back)."""
-_MOST = 2**32
-"""Past any count."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ def _could_be_counted(level: Counts, shorter: Counts | None, size: int) -> bool:
         return False
     if np.any(starts[1:] <= starts[:-1]) or np.any(contexts[1:] <= contexts[:-1]) or np.any(contexts < 0):
         return False
-    if np.any(symbols >= size) or np.any(counts < 1) or np.any(counts >= _MOST):
+    if np.any(symbols >= size) or np.any(counts < 1):
         return False
     if np.any(level.pairs(size)[1:] <= level.pairs(size)[:-1]):
         return False

@@ -83,13 +83,16 @@ class RecurrentNetwork(nn.Module):
         self.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
 
 
-def restarted(state: NetworkState, lanes: Tensor) -> NetworkState:
+def restarted(state: NetworkState, lanes: NDArray[np.bool_]) -> NetworkState:
     """Return the state with those of its ``lanes`` (B,) at the beginning of a text again: zeros."""
-    if state is None or bool(lanes.all()):
+    if state is None or not lanes.any():
+        return state
+    if lanes.all():
         return None
-    if isinstance(state, tuple):
-        return state[0].masked_fill(lanes[:, None], 0), state[1].masked_fill(lanes[:, None], 0)
-    return state.masked_fill(lanes[:, None], 0)
+    hidden, *cell = state if isinstance(state, tuple) else (state,)
+    mask = torch.from_numpy(lanes).to(hidden.device)[:, None]
+    cleared = [part.masked_fill(mask, 0) for part in (hidden, *cell)]
+    return (cleared[0], cleared[1]) if cell else cleared[0]
 
 
 def one_hot(ids: Tensor, size: int, dtype: torch.dtype) -> Tensor:
@@ -183,6 +186,6 @@ class NetworkModel:
         with torch.inference_mode():
             rows = torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self._device)
             if self._end is not None:
-                state = restarted(state, rows[:, 0] == self._end)
+                state = restarted(state, np.equal(ids[:, 0], self._end))
             logits, state = self._network(rows, state)
             return logits.float().cpu().numpy(), state

@@ -142,10 +142,8 @@ def chart(
         up=[Word(scale.y(value), _in_steps(value, scale)) for value in _ticks(scale.bottom, scale.top)],
         lines=lines,
         labels=_apart([*labels, *(_level_label(level, scale) for level in levels)]),
-        mark=Word(scale.x(mark.point[0]), mark.words, "left" if mark.point[0] * 2 > scale.right else "")
-        if mark
-        else None,
-        mark_height=scale.y(mark.point[1]) if mark else 0.0,
+        mark=None if mark is None else _mark_word(mark, scale),
+        mark_height=0.0 if mark is None else scale.y(mark.point[1]),
         note="" if highest <= scale.top else f"Values up to {highest:.3g} are drawn at the upper edge.",
     )
 
@@ -185,6 +183,11 @@ def _line(curve: Curve, scale: _Scale) -> Line:
 def _level_line(level: Level, scale: _Scale) -> Line:
     path = f"M0 {scale.y(level.value):g}H100" if scale.holds(level.value) else ""
     return Line(readable(level.name), level.words, "level", path)
+
+
+def _mark_word(mark: Mark, scale: _Scale) -> Word:
+    x = scale.x(mark.point[0])
+    return Word(x, mark.words, "left" if x > 50 else "")
 
 
 def _label(curve: Curve, scale: _Scale) -> Label:

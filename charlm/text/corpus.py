@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from charlm.config.settings import DataConfig
 from charlm.errors import TextError
+from charlm.text.code_points import END_UNIT, CodePoints, code_points
 from charlm.text.documents import ends_marked
 from charlm.text.files import byte_pieces, find_files, text_pieces
-from charlm.text.vocabulary import END, END_UNIT, CodePoints, Ids, Vocabulary, code_points
+from charlm.text.vocabulary import END, Ids, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Corpus:
                 whole, left, needed = f"{len(self.ids):,} {data.unit}s", str(len(split)), "2"
                 if self.vocabulary.end is not None:
                     items = int((self.ids == self.vocabulary.end).sum()) - 1
-                    whole, left, needed = f"{items:,} items (data.documents: {data.documents})", "none", "1"
+                    whole, left, needed = f"items ({items:,}, data.documents: {data.documents})", "none", "1"
                 raise TextError(
                     f"{', '.join(self.paths)}: too short. Its {whole} leave {left} for "
                     f"the {name} split, which needs {needed} (data.validation_fraction is {data.validation_fraction}, "
@@ -98,15 +99,20 @@ class Corpus:
 def read_vocabulary(data: DataConfig) -> Vocabulary:
     """Return the vocabulary of the whole text that ``data`` names; raises TextError as `Corpus.read` does."""
     counts, _ = _count(find_files(data.path), data)
-    if not counts.any():
+    if not _of_characters(counts).any():
         raise TextError(f"{', '.join(data.path)}: there is no text here; it is empty. Name a file that holds some.")
     return _vocabulary_of(counts, data)
+
+
+def _of_characters(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the counts without that of ends."""
+    return np.delete(counts, slice(END_UNIT, END_UNIT + 1))
 
 
 def _vocabulary_of(counts: NDArray[np.int64], data: DataConfig) -> Vocabulary:
     if data.unit == "byte":
         return Vocabulary.of_bytes([END] if data.documents else [])
-    if 0 < np.delete(counts, slice(END_UNIT, END_UNIT + 1)).max(initial=0) < data.minimum_count:
+    if 0 < _of_characters(counts).max(initial=0) < data.minimum_count:
         raise TextError(
             f"{', '.join(data.path)}: no character stands here {data.minimum_count:,} times. Lower data.minimum_count."
         )
@@ -114,11 +120,11 @@ def _vocabulary_of(counts: NDArray[np.int64], data: DataConfig) -> Vocabulary:
 
 
 def _between_items(ids: Ids, place: int, end: int | None) -> int:
-    """Return ``place``, or where there are ends (id ``end``) the first one from there on."""
+    """Return ``place``, or where there are ends (id ``end``) the nearest one."""
     if end is None:
         return place
-    place = min(place, len(ids) - 1)  # the last id is an end
-    return place + int((ids[place:] == end).argmax())
+    ends = np.flatnonzero(ids == end)
+    return int(ends[np.abs(ends - place).argmin()])
 
 
 def pieces_of(files: Iterable[tuple[Iterable[bytes], str]], data: DataConfig) -> Iterator[str]:

@@ -12,37 +12,43 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from charlm.text.vocabulary import END_UNIT
+from charlm.text.code_points import END_UNIT
 
 Documents = Literal["line", "blank-line", "file"]
 
 _END = chr(END_UNIT)
-_BREAKS: dict[Documents, re.Pattern[str]] = {
-    "line": re.compile(r"(?:[ \t]*\r?\n)+"),
-    "blank-line": re.compile(r"[ \t]*\r?\n(?:[ \t]*\r?\n)+"),
+_WHITE = " \t\r\n"
+_BLANK_LINES = r"(?:(?<![ \t])[ \t]*+\r?\n)+"  # tried where white space begins and nowhere within it
+_SEPARATORS: dict[Documents, re.Pattern[str]] = {
+    "line": re.compile(_BLANK_LINES),
+    "blank-line": re.compile(rf"(?<![ \t])[ \t]*+\r?\n{_BLANK_LINES}"),
 }
-_OPEN = re.compile(r"[ \t\r\n]*\Z")
-"""White space at a piece's end, which may be half of what separates two items; at a file's end it is nothing."""
+_LEADING = re.compile(_BLANK_LINES)
 
 
 def ends_marked(files: Iterable[Iterable[str]], documents: Documents) -> Iterator[str]:
     """Yield the text of ``files``, each given in pieces, with half a character U+D800 for every end."""
     yield _END
     for pieces in files:
-        inside = False
-        for text in pieces if documents == "file" else _marked(pieces, _BREAKS[documents]):
-            piece = text if inside else text.removeprefix(_END)
-            inside = piece[-1:] != _END if piece else inside
+        last = _END
+        for piece in pieces if documents == "file" else _marked(pieces, _SEPARATORS[documents]):
+            last = piece[-1:] or last
             yield piece
-        if inside:
+        if last != _END:
             yield _END
 
 
 def _marked(pieces: Iterable[str], separator: re.Pattern[str]) -> Iterator[str]:
-    """Yield the pieces with each separator replaced by one end; none is cut in two."""
-    held = ""
+    """Yield the pieces with each separator replaced by one end, but none at the beginning; none is cut in two.
+
+    White space at a piece's end may be half of a separator, so it waits; at the end of all it is nothing.
+    """
+    held, begun = "", False
     for piece in pieces:
         text = held + piece
-        ending = _OPEN.search(text)
-        held = ending[0] if ending else ""
-        yield separator.sub(_END, text[: len(text) - len(held)])
+        kept = text.rstrip(_WHITE)
+        held = text[len(kept) :]
+        if kept and not begun:
+            leading = _LEADING.match(kept)
+            kept, begun = kept[leading.end() :] if leading else kept, True
+        yield separator.sub(_END, kept)

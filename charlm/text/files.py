@@ -77,6 +77,7 @@ def _decoded(pieces: Iterable[bytes], source: str, encoding: str) -> Iterator[st
         except UnicodeError as error:
             raise _not_text(source, encoding, error, read) from error
         _refuse_nul(text, source)
+        _refuse_half_characters(text, source, encoding)
         if text:
             yield text.removeprefix(_BYTE_ORDER_MARK) if at_start else text
             at_start = False
@@ -99,6 +100,17 @@ def _not_text(source: str, encoding: str, error: UnicodeError, read: int) -> Tex
         f"{source}: {where}. Save it as {encoding}; or, in a config, set data.encoding to the file's own (perhaps "
         "cp1252, cp949 or utf-16), or data.unit: byte to read bytes as they are."
     )
+
+
+def _refuse_half_characters(text: str, source: str, encoding: str) -> None:
+    """Refuse what some decoders (utf-7, unicode_escape) let through, and no file of charlm's could hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TextError(
+            f"{source}: holds half a character (U+{ord(text[error.start]):04X}), which is no text. Save it as UTF-8 "
+            f"with another program, or set data.encoding to something other than {encoding}."
+        ) from error
 
 
 def _refuse_nul(text: str, source: str) -> None:

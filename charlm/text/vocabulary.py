@@ -24,19 +24,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, model_validator
 
 from charlm.errors import CheckpointError, UnknownCharactersError
+from charlm.text.code_points import END_UNIT, CodePoints, code_points
 from charlm.text.decoding import REPLACEMENT, Decoder
 from charlm.text.marks import marked
 from charlm.text.normalization import Form
 
 Unit = Literal["character", "byte"]
 Ids = NDArray[np.unsignedinteger[Any]]
-CodePoints = NDArray[np.unsignedinteger[Any]]
 
 UNKNOWN = "<unk>"
 END = "<end>"
 """The special symbol that ends every item of a text of separate ones, and stands before the first."""
-END_UNIT = 0xD800
-"""What stands for an end among code points: half a character, which no text that was decoded holds."""
 _NOT_THERE = -1
 _SHOWN = 10
 _LONGEST_SPECIAL = 40
@@ -234,7 +232,7 @@ class _Record(BaseModel):
         specials = dict(zip(self.symbols[len(characters) :], range(len(characters), len(self.symbols)), strict=True))
         if not all(len(symbol) == 1 for symbol in characters) or sorted(set(characters)) != characters:
             raise ValueError("symbols are not single characters in order")
-        if END in self.special and specials[END] != len(characters):
+        if END in self.special and specials.get(END) != len(characters):
             raise ValueError("<end> does not stand first behind the characters")
         if not characters or any("\ud800" <= symbol <= "\udfff" for symbol in characters):
             raise ValueError("symbols are no characters")
@@ -250,8 +248,3 @@ class _Record(BaseModel):
 def _places(characters: int, special: Sequence[str]) -> dict[str, int]:
     """Return the id of each special symbol, behind so many characters."""
     return {name: characters + index for index, name in enumerate(special)}
-
-
-def code_points(text: str) -> CodePoints:
-    """Return the code points (N,) of a text."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from charlm.config.reading import KEYS, read_config
 from charlm.config.settings import Config, DataConfig
-from charlm.errors import CharlmError, ConfigError
+from charlm.errors import ConfigError, StorageError
 from charlm.training.drift import Change, changes
 from charlm.training.finding import LATEST, beginning
 from charlm.training.metrics import METRICS, Evaluation, metrics_lines
@@ -140,7 +140,7 @@ def read_runs(directory: Path) -> tuple[list[History], list[Unreadable]]:
     for path in folders:
         try:
             histories.append(read_history(path))
-        except CharlmError as error:
+        except (ConfigError, StorageError) as error:
             unreadable.append(Unreadable(path, str(error)))
     return sorted(histories, key=lambda history: (_trained_at(history.path), history.name)), unreadable
 

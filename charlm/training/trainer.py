@@ -133,7 +133,7 @@ class Trainer:
     def train_step(self, window: Window, rate: float) -> tuple[float, float]:
         """Descend the gradient of one window; return its loss in nats a character and the gradient's norm."""
         training = self.config.training
-        before = self._restarted(self._state, window) if training.carry_state else None
+        before = restarted(self._state, window.fresh) if training.carry_state else None
         self.network.train()
         with autocast(self.device, training.precision):
             logits, state = self.network(self._tensor(window.inputs), before)
@@ -155,13 +155,12 @@ class Trainer:
 
         Raises DivergenceError when it is not finite.
         """
-        nats: float = 0.0
-        state: NetworkState = None
+        nats, state = 0.0, None
         self.network.eval()
         with torch.inference_mode():
             for step in range(len(self.validation_streams)):
                 window = self.validation_streams.at(step)
-                logits, state = self.network(self._tensor(window.inputs), self._restarted(state, window))
+                logits, state = self.network(self._tensor(window.inputs), restarted(state, window.fresh))
                 targets = self._tensor(window.targets).flatten()
                 nats += cross_entropy(logits.flatten(0, 1), targets, ignore_index=PADDING, reduction="sum").item()
         loss = nats / self.validation_streams.characters
@@ -246,9 +245,6 @@ class Trainer:
             }
         self.progress = before.model_copy(update=changes)
         return best
-
-    def _restarted(self, state: NetworkState, window: Window) -> NetworkState:
-        return restarted(state, torch.from_numpy(window.fresh).to(self.device)) if window.fresh.any() else state
 
     def _tensor(self, ids: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self.device)

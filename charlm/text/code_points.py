@@ -1,0 +1,16 @@
+"""Text as numbers: the code point of each character, and one that stands for the end of an item."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CodePoints = NDArray[np.unsignedinteger[Any]]
+
+END_UNIT = 0xD800
+"""What stands for an end among code points: half a character, which no text that was read holds."""
+
+
+def code_points(text: str) -> CodePoints:
+    """Return the code points (N,) of a text."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
