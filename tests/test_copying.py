@@ -261,13 +261,13 @@ def items(charlm: Run, tmp_path: Path) -> str:
 def test_whole_items_of_the_training_text_are_counted(items: str, charlm: Run) -> None:
     arguments = ("-c", items, "--num-samples", "40", "--seed", "3")
     record = compared(charlm, *arguments)
-    known = training_text(f"runs/{items}").split("\n")
+    known = training_text(f"runs/{items}").split()
     copied = sum(text in known for text in record["samples"])
     assert record["novelty"]["copied_items"] == copied
     assert 0 < copied < 40
     shown = charlm("sample", *arguments, "--novelty").stdout
     assert f"\n{copied} of 40 stand in the training text just so; {40 - copied} are new.\n" in shown
-    texts = shown.split("\n\n")[0].split("\n----\n")
+    texts = shown[: shown.index(f"\n\n{copied} of")].split("\n----\n")
     assert texts == [f"⟦{text}⟧" if text in known else text for text in record["samples"]]
 
 

@@ -59,5 +59,5 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     table.add_row(*(Text(f"  {title}", style="bold") for title in ("next", "model", "sampled", "")))
     for row in rows:
         numbers = (Text(f"{row[name]:.4f}") for name in ("model", "sampled"))
-        table.add_row(Text(f"  {row['mark']}"), *numbers, Text(bar(row["model"])))
+        table.add_row(Text(f"  {'␣' if row['mark'] == ' ' else row['mark']}"), *numbers, Text(bar(row["model"])))
     return table

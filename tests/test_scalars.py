@@ -1,0 +1,145 @@
+"""``charlm train --tensorboard``: what TensorBoard reads back is what ``metrics.jsonl`` says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from charlm.training.metrics import METRICS
+from charlm.training.scalars import FOLDER
+from tests.conftest import TEXT, Run, make_config, train
+from tests.interruptions import MOMENTS, Workshop, untouched
+from tests.processes import ENVIRONMENT
+
+NAMES = (
+    *("train_loss", "validation_loss", "bits_per_character"),
+    *("learning_rate", "gradient_norm", "characters_per_second"),
+)
+SETTINGS: dict[str, object] = {"training.steps": 12, "training.evaluate_every": 2}
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path)
+
+
+def written(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / METRICS).read_text("utf-8").splitlines()]
+
+
+def read_back(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return step and value of every scalar, by name, as TensorBoard shows them."""
+    events = EventAccumulator(str(run / FOLDER))
+    events.Reload()
+    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
+def assert_the_same(run: Path) -> None:
+    """Hold what TensorBoard reads against the metrics; it keeps 32 bits of each number."""
+    found, lines = read_back(run), written(run)
+    assert set(found) == set(NAMES)
+    for name in NAMES:
+        expected = [(line["step"], line[name]) for line in lines if line[name] is not None]
+        assert [step for step, _ in found[name]] == [step for step, _ in expected], name
+        values = [value for _, value in expected]
+        assert [value for _, value in found[name]] == pytest.approx(values, rel=1e-6, abs=1e-12), name
+
+
+def test_the_scalars_are_those_of_the_metrics(workshop: Workshop) -> None:
+    workshop.finished("run", SETTINGS, "--tensorboard")
+    assert len(written(workshop.runs / "run")) == 6
+    assert_the_same(workshop.runs / "run")
+
+
+def test_without_the_option_there_are_none(workshop: Workshop) -> None:
+    workshop.finished("run", SETTINGS)
+    assert not (workshop.runs / "run" / FOLDER).exists()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_resumed_run_tells_no_step_twice(moment: str, workshop: Workshop) -> None:
+    """Only saved steps count: what a killed process told of later ones is told again, and counts once."""
+    changes = SETTINGS | {"run.save_every": 5}
+    workshop.broken_off("run", changes, 7, moment, "--tensorboard")
+    workshop.finished("run", changes, "--resume", "--tensorboard")
+    assert [line["step"] for line in written(workshop.runs / "run")] == [2, 4, 6, 8, 10, 12]
+    assert_the_same(workshop.runs / "run")
+
+
+def test_a_run_that_is_trained_on_goes_on_in_its_curves(workshop: Workshop) -> None:
+    workshop.finished("run", SETTINGS, "--tensorboard")
+    workshop.finished("run", SETTINGS | {"training.steps": 16}, "--resume", "--tensorboard")
+    assert written(workshop.runs / "run")[-1]["step"] == 16
+    assert_the_same(workshop.runs / "run")
+
+
+def test_the_run_trains_as_without(workshop: Workshop) -> None:
+    plain, told = workshop.finished("plain", SETTINGS), workshop.finished("told", SETTINGS, "--tensorboard")
+    assert plain == told
+
+
+CHILD = """
+import json, sys
+sys.modules["tensorboard"] = None  # as where the extra was not installed
+from charlm.cli.app import app
+
+for arguments in json.loads(sys.argv[1]):
+    try:
+        app(arguments)
+    except SystemExit as end:
+        print("exit", end.code, file=sys.stderr)
+"""
+
+
+def test_without_tensorboard_it_is_refused_with_the_extra_to_install_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
+    (tmp_path / "tiny.yaml").write_text(
+        "data: {path: text.txt}\nmodel: {hidden_size: 5}\ntraining: {batch_size: 2, sequence_length: 9, steps: 2}\n",
+        encoding="utf-8",
+    )
+    before = untouched(tmp_path)
+    line = ["train", "--config", "tiny.yaml", "--quiet", "--tensorboard"]
+    child = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CHILD, json.dumps([line])],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    refusal = "charlm: --tensorboard writes with TensorBoard: pip install 'charlm[tensorboard]'.\nexit 2\n"
+    assert child.stderr == refusal
+    assert untouched(tmp_path) == before
+
+
+def test_a_run_that_is_there_is_untouched_when_tensorboard_is_not(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
+    run, _ = train(make_config(tmp_path / "text.txt", tmp_path / "runs", training={"device": "cpu"}))
+    before = untouched(run)
+    line = ["train", "--config", str(run / "config.yaml"), "--resume", "--quiet", "--tensorboard"]
+    line += ["--set", "training.steps=9"]
+    child = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CHILD, json.dumps([line])],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert child.stderr.endswith("charlm[tensorboard]'.\nexit 2\n")
+    assert untouched(run) == before
+
+
+def test_a_plan_writes_no_curves(charlm: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
+    (tmp_path / "tiny.yaml").write_text("data: {path: text.txt}\ntraining: {batch_size: 2, sequence_length: 9}\n", encoding="utf-8")
+    before = untouched(tmp_path)
+    result = charlm("train", "--config", "tiny.yaml", "--dry-run", "--tensorboard")
+    assert result.exit_code == 0
+    assert untouched(tmp_path) == before
