@@ -26,7 +26,7 @@ from charlm.config.settings import Config
 from charlm.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from charlm.layout import check_layout
 from charlm.models.language_model import LanguageModel
-from charlm.models.markov import MarkovModel
+from charlm.models.markov import MarkovModel, check_counts
 from charlm.models.recurrent import RecurrentModel
 from charlm.sealed_file import SealedFile, Tensors, sealed
 from charlm.text.vocabulary import Vocabulary
@@ -97,7 +97,7 @@ class Checkpoint:
     """What the model was trained with: packages, device, threads."""
 
     def model(self) -> LanguageModel[Any]:
-        """Return the model, ready to read, on NumPy; raises CheckpointError when its tensors cannot be its own."""
+        """Return the model, ready to read, on NumPy."""
         if self.config.model.kind == "markov":
             return MarkovModel.from_tensors(self.config.model.order, len(self.vocabulary), self.part("model"))
         return self.recurrent()
@@ -194,7 +194,10 @@ class Checkpoint:
         tensors = file.tensors()
         if name := not_finite(tensors):
             raise CheckpointError(f"the tensor {name} holds numbers that are not finite. Use another checkpoint.")
-        return cls(config, vocabulary, progress, corpus, tensors, versions)
+        checkpoint = cls(config, vocabulary, progress, corpus, tensors, versions)
+        if config.model.kind == "markov":
+            check_counts(config.model.order, len(vocabulary), checkpoint.part("model"))
+        return checkpoint
 
 
 def step_name(step: int) -> str:

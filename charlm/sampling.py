@@ -68,9 +68,13 @@ def sample(
     if choice.top_k is not None and choice.top_k > len(vocabulary):
         raise ConfigError(f"--top-k must be at most the {len(vocabulary):,} symbols of the model, got {choice.top_k}.")
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(num_samples)]
-    forbidden = np.array(sorted({*vocabulary.special.values()} - {vocabulary.end}), np.intp)
-    rows = _write(model, context(vocabulary, prompt), choice, streams, forbidden)
+    rows = _write(model, context(vocabulary, prompt), choice, streams, never_written(vocabulary))
     return rows if vocabulary.end is None else _to_their_ends(rows, vocabulary.end, num_samples)
+
+
+def never_written(vocabulary: Vocabulary) -> NDArray[np.intp]:
+    """Return the ids of symbols that no text may hold: all special ones but the end."""
+    return np.array(sorted({*vocabulary.special.values()} - {vocabulary.end}), np.intp)
 
 
 def context(vocabulary: Vocabulary, prompt: str) -> Ids:

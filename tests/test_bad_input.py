@@ -381,8 +381,8 @@ CHECKPOINTS = [
         "a newer format",
         "sample",
         4,
-        ("best.safetensors", "format 2", "format 1"),
-        checkpoint_becomes(lambda x: x.replace(b'\\"format\\": 1', b'\\"format\\": 2')),
+        ("best.safetensors", "format 3", "formats 1 to 2"),
+        checkpoint_becomes(lambda x: x.replace(b'\\"format\\": 2', b'\\"format\\": 3')),
     ),
     Mistake(
         "a run without a best", "sample --checkpoint lstm", 4, ("runs/lstm", "best.safetensors"), without(str(BEST))

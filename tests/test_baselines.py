@@ -21,8 +21,9 @@ from charlm.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, Run, make_config, train
 
 NAMES = "".join(f"{first}{middle}{last}\n" for first in "abo" for middle in "anrl" for last in ("na", "b", "lo", "an"))
-TEXTS = {
+TEXTS: dict[str, tuple[str, dict[str, object]]] = {
     "one text": (TEXT, {}),
+    "longer than a window": (TEXT, {"validation_fraction": 0.6}),
     "separate items": (NAMES, {"documents": "line"}),
     "bytes": ("naïve café — the fox\n" * 25, {"unit": "byte"}),
     "items of bytes": (NAMES, {"unit": "byte", "documents": "line"}),
@@ -35,7 +36,7 @@ TEXTS = {
 def corpus(request: pytest.FixtureRequest, tmp_path: Path) -> Corpus:
     text, data = TEXTS[request.param]
     (tmp_path / "text.txt").write_text(text, encoding="utf-8", newline="")
-    return Corpus.read(make_config(tmp_path / "text.txt", tmp_path, data=dict(data)).data)
+    return Corpus.read(make_config(tmp_path / "text.txt", tmp_path, data=data).data)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 256])
@@ -117,7 +118,7 @@ def model(request: pytest.FixtureRequest, charlm: Run, tmp_path: Path) -> Path:
     """Return the folder of a run that was trained here on ``text.txt``."""
     text, data = TEXTS[request.param]
     (tmp_path / "text.txt").write_text(text, encoding="utf-8", newline="")
-    config = make_config(Path("text.txt"), Path("runs"), kind="gru", data=dict(data), training={"steps": 2})
+    config = make_config(Path("text.txt"), Path("runs"), kind="gru", data=data, training={"steps": 2})
     return train(config)[0]
 
 

@@ -111,7 +111,7 @@ def test_headers_of_other_programs_are_refused(header) -> None:
 
 
 def test_a_newer_format_is_refused_by_number(content) -> None:
-    newer = content.replace(rb"\"format\": 1,", rb"\"format\": 9,", 1)
+    newer = content.replace(rb"\"format\": 2,", rb"\"format\": 9,", 1)
     assert newer != content
 
     with pytest.raises(CheckpointError, match="format 9"):

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from charlm.checkpoint import Checkpoint
 from charlm.cli.copying import SIZES, Comparison
@@ -205,17 +204,14 @@ def test_without_the_training_text_nothing_can_be_compared(parrot: str, charlm: 
 # ------------------------------------------------------------------------------------------- as the model wrote it
 
 
-def report_of(vocabulary: Vocabulary, sample: np.ndarray, training: np.ndarray) -> str:
-    """Return what a file gets."""
-    console = Console(markup=False, emoji=False, highlight=False, width=160)
-    with console.capture() as drawn:
-        console.print(Comparison(vocabulary, [sample], [novelty(sample, training)]).report())
-    return drawn.get()
+def marked(vocabulary: Vocabulary, sample: np.ndarray, training: np.ndarray) -> str:
+    """Return a sample with its marks."""
+    (text,) = Comparison(vocabulary, [sample], [novelty(sample, training)]).texts()
+    return text
 
 
-def text_of(report: str, sentence: str) -> str:
-    """Return the sample as a report shows it, without its marks."""
-    return report[: report.index(f"\n\n{sentence}")].replace("⟦", "").replace("⟧", "")
+def unmarked(text: str) -> str:
+    return text.replace("⟦", "").replace("⟧", "")
 
 
 @pytest.mark.parametrize(
@@ -229,8 +225,15 @@ def text_of(report: str, sentence: str) -> str:
 )
 def test_a_marked_text_is_the_text_but_for_its_marks(text: str) -> None:
     vocabulary = Vocabulary.of_text(text + STORY)
-    report = report_of(vocabulary, vocabulary.encode(text), vocabulary.encode(STORY))
-    assert text_of(report, "The longest stretch") == text
+    assert unmarked(marked(vocabulary, vocabulary.encode(text), vocabulary.encode(STORY))) == text
+
+
+@pytest.mark.parametrize("length", [15, 16, 17])
+def test_a_stretch_of_sixteen_is_marked_and_a_shorter_one_is_not(length: int) -> None:
+    text = f"%%%{STORY[20 : 20 + length]}%%%"
+    vocabulary = Vocabulary.of_text(text + STORY)
+    found = marked(vocabulary, vocabulary.encode(text), vocabulary.encode(STORY))
+    assert found == (f"%%%⟦{STORY[20 : 20 + length]}⟧%%%" if length >= 16 else text)
 
 
 @pytest.mark.parametrize(("unit", "first"), [("byte", "\ub0d8"), ("NFD", "\ub2e4")])
@@ -239,9 +242,9 @@ def test_a_stretch_that_begins_inside_a_character_leaves_the_text_whole(unit: st
     training = "\ub098라의 말이 중국과 달라서"
     sample = first + training[1:]
     vocabulary = Vocabulary.of_bytes() if unit == "byte" else Vocabulary.of_text(training + sample, "NFD")
-    report = report_of(vocabulary, vocabulary.encode(sample), vocabulary.encode(training))
-    assert "⟦" in report
-    assert text_of(report, "The longest stretch") == sample
+    found = marked(vocabulary, vocabulary.encode(sample), vocabulary.encode(training))
+    assert "⟦" in found
+    assert unmarked(found) == sample
 
 
 # ------------------------------------------------------------------------------------------------- separate items
@@ -267,7 +270,7 @@ def test_whole_items_of_the_training_text_are_counted(items: str, charlm: Run) -
     assert 0 < copied < 40
     shown = charlm("sample", *arguments, "--novelty").stdout
     assert f"\n{copied} of 40 stand in the training text just so; {40 - copied} are new.\n" in shown
-    texts = shown[: shown.index(f"\n\n{copied} of")].split("\n----\n")
+    texts = shown[: shown.index(f"\n\n{copied} of")].split("\n")
     assert texts == [f"⟦{text}⟧" if text in known else text for text in record["samples"]]
 
 

@@ -102,7 +102,7 @@ def places_to_flip(content: bytes) -> dict[str, list[int]]:
     chance = random.Random(8)
     start, tensors = layout(content)
     digest = content.rindex(b"sha256", 0, start)
-    number = content.index(b'format\\": 1') + len(b'format\\": ')
+    number = content.index(b'format\\": 2') + len(b'format\\": ')
     header = [place for place in chance.sample(range(8, start), 60) if place != number]
     return {
         "length": list(range(8)),
@@ -132,7 +132,7 @@ def test_a_flipped_bit_is_damage_in_every_region(region: str, content: bytes, tm
 
 
 def test_a_flipped_bit_in_the_formats_number_is_not_read_as_another_format(content: bytes, tmp_path: Path) -> None:
-    number = content.index(b'format\\": 1') + len(b'format\\": ')
+    number = content.index(b'format\\": 2') + len(b'format\\": ')
     for bit in range(8):
         (tmp_path / NEWER).write_bytes(flipped(content, number, bit))
         with pytest.raises(CheckpointError, match=NEWER):

@@ -59,7 +59,8 @@ def log_probabilities(checkpoint: Checkpoint, text: str) -> torch.Tensor:
     network.double().eval()
     ids = torch.tensor([checkpoint.vocabulary.symbols.index(character) for character in text])
     with torch.no_grad():
-        return network(ids[None, :-1])[0][0].log_softmax(-1)
+        logits: torch.Tensor = network(ids[None, :-1])[0][0]
+    return logits.log_softmax(-1)
 
 
 def naive_nats(checkpoint: Checkpoint, text: str) -> float:

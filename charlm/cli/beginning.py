@@ -5,11 +5,10 @@ from dataclasses import replace
 
 from charlm.checkpoint import Checkpoint
 from charlm.cli.opening import open_checkpoint
-from charlm.config.reading import read_config
 from charlm.config.settings import Config
-from charlm.errors import CheckpointError, ConfigError, UnknownCharactersError
+from charlm.errors import CheckpointError, ConfigError
 from charlm.text.corpus import Corpus, read_vocabulary
-from charlm.training.drift import adapted, check_resume, check_weights
+from charlm.training.drift import adapted, check_resume, check_way, check_weights, same_corpus
 from charlm.training.finding import Resumable, newest_checkpoint
 from charlm.training.fine_tuning import widened
 from charlm.training.runs import RunDirectory
@@ -29,6 +28,8 @@ def begin(
 
     ``run`` is the folder of a run that is to go on. Nothing is written.
     """
+    if run:
+        check_way(run.config(), config)
     found = resumable(run) if run else None
     if run and found:
         return resume(found, run, config, allowed, tell)
@@ -62,7 +63,7 @@ def resume(
         tell(f"{problem} Going on from an older one.")
     for note in check_resume(checkpoint.config, config, allowed):
         tell(note)
-    corpus = _same_corpus(checkpoint, config)
+    corpus = same_corpus(checkpoint, config)
     if _has_lost_its_best(run, checkpoint):
         tell(f"{run.best} is missing or damaged; the weights of step {checkpoint.progress.step:,} stand in for it.")
         checkpoint = _standing_in(checkpoint)
@@ -98,26 +99,10 @@ def fine_tune(source: Checkpoint, config: Config, tell: Tell) -> Trainer:
     return Trainer.fine_tune(config, Corpus.read(config.data, vocabulary), widened(source, vocabulary))
 
 
-def _same_corpus(checkpoint: Checkpoint, config: Config) -> Corpus:
-    changed = (
-        f"{', '.join(config.data.path)}: this is not the text that the run was begun with. Bring that back, or start a "
-        "run of its own with another --name (--init-from takes this one's weights along)."
-    )
-    try:
-        corpus = Corpus.read(config.data, checkpoint.vocabulary)
-    except UnknownCharactersError as error:
-        raise CheckpointError(changed) from error
-    if corpus.sha256 != checkpoint.corpus.sha256:
-        raise CheckpointError(changed)
-    return corpus
-
-
 def _save_every(run: RunDirectory) -> int | None:
     """Return how often the run was saved so far, as its own config says."""
-    try:
-        return read_config(run.path / "config.yaml").run.save_every
-    except ConfigError:
-        return None
+    config = run.config()
+    return config.run.save_every if config else None
 
 
 def _standing_in(checkpoint: Checkpoint) -> Checkpoint:

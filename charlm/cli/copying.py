@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle
 from typing import Any
 
 import numpy as np
-from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -71,39 +70,12 @@ class Comparison:
         values = {"longest": length, "longest_text": text, "new": {str(n): share for n, share in self.shares.items()}}
         return values if self.vocabulary.end is None else values | {"copied_items": self.copied_items}
 
-    def report(self) -> RenderableType:
-        """Return the samples with long verbatim stretches marked, the sentence, and a table of what is new."""
-        between = Text("----", style="dim")
-        texts = [part for ids, each in self._each() for part in (between, self._marked(ids, each))][1:]
-        return Group(*texts, Text(f"\n{self.sentence}\n"), self._table())
+    def texts(self) -> list[str]:
+        """Return each sample with its long verbatim stretches between ⟦ and ⟧."""
+        return [self._marked(ids, each) for ids, each in self._each()]
 
-    def _each(self) -> list[tuple[Ids, Novelty]]:
-        return list(zip(self.samples, self.found, strict=True))
-
-    def _is_copied_item(self, ids: Ids, found: Novelty) -> bool:
-        return (
-            self.vocabulary.end is not None
-            and len(ids) > 1
-            and ids[-1] == self.vocabulary.end
-            and found.longest[0] == len(ids)
-        )
-
-    def _marked(self, ids: Ids, found: Novelty) -> Text:
-        """Return a sample with verbatim stretches in colour, and between ⟦ and ⟧, as a file has no colours."""
-        inside = found.covered(_MARKED) | self._is_copied_item(ids, found)
-        own = slice(None) if self.vocabulary.end is None else slice(1, -1 if ids[-1] == self.vocabulary.end else None)
-        ids, inside = ids[own], inside[own]
-        edges = [0, *(np.flatnonzero(inside[1:] != inside[:-1]) + 1).tolist(), len(ids)]
-        text = Text()
-        for start, stop in pairwise(edges):
-            piece = self.vocabulary.decode(ids[start:stop])
-            if inside[start:stop].any():
-                text.append(f"⟦{piece}⟧", style="magenta")
-            else:
-                text.append(piece)
-        return text
-
-    def _table(self) -> Table:
+    def table(self) -> Table:
+        """Return the share of new n-grams for each n, with bars."""
         table = Table.grid(padding=(0, 2))
         table.add_column(justify="right")
         table.add_column(justify="right")
@@ -113,6 +85,26 @@ class Comparison:
         for n, share in self.shares.items():
             table.add_row(Text(str(n)), Text(f"{share:.1%}"), Text(bar(share)))
         return table
+
+    def _each(self) -> list[tuple[Ids, Novelty]]:
+        return list(zip(self.samples, self.found, strict=True))
+
+    def _is_copied_item(self, ids: Ids, found: Novelty) -> bool:
+        whole = self.vocabulary.end is not None and len(ids) > 1 and ids[-1] == self.vocabulary.end
+        return bool(whole and found.longest[0] == len(ids))
+
+    def _marked(self, ids: Ids, found: Novelty) -> str:
+        inside = found.covered(_MARKED) | self._is_copied_item(ids, found)
+        own = slice(None) if self.vocabulary.end is None else slice(1, -1 if ids[-1] == self.vocabulary.end else None)
+        ids, inside = ids[own], inside[own]
+        edges = np.flatnonzero(
+            np.diff(inside.astype(np.int8), prepend=0, append=0)
+        ).tolist()  # starts and stops in turn
+        text, marked, shown = self.vocabulary.decode(ids), "", 0
+        for edge, mark in zip(edges, cycle("⟦⟧"), strict=False):
+            place = len(self.vocabulary.decode(ids[:edge]))  # an id may be a part of a character; it stays whole
+            marked, shown = f"{marked}{text[shown:place]}{mark}", place
+        return marked + text[shown:]
 
 
 def compare(checkpoint: Checkpoint, samples: Sequence[Ids]) -> Comparison:

@@ -15,7 +15,7 @@ from charlm.models.markov import MarkovModel
 from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams
 from charlm.text.windows import Windows
-from charlm.training.drift import check_resume
+from charlm.training.drift import check_resume, check_way, same_corpus
 from charlm.training.environment import software
 from charlm.training.report import bits_per_character
 from charlm.training.runs import RunDirectory
@@ -24,9 +24,8 @@ from charlm.training.runs import RunDirectory
 def plan(config: Config) -> list[tuple[str, object]]:
     """Return what would be counted, as names and values."""
     corpus = Corpus.read(config.data)
-    splits = f"{len(corpus.train):,} train, {len(corpus.validation):,} validation, {len(corpus.test):,} test"
     return [
-        ("text", f"{len(corpus.ids):,} {config.data.unit}s: {splits}"),
+        ("text", corpus.sizes),
         ("vocabulary", f"{len(corpus.vocabulary):,} symbols"),
         ("model", f"markov, counts of what follows up to {config.model.order} {config.data.unit}s"),
         ("passes", "1, and nothing to go on from afterwards"),
@@ -59,16 +58,18 @@ def keep(run: RunDirectory, checkpoint: Checkpoint, corpus: Corpus, streams: Win
     progress = checkpoint.progress
     run.record(_metrics(progress) | {"sample": sample})
     run.save_best(checkpoint)
-    RunPage(run, corpus, streams, checkpoint.versions).write()
+    RunPage(run, checkpoint.config, corpus, streams, checkpoint.versions).write()
 
 
 def check_counted(run: RunDirectory, config: Config) -> bool:
-    """Return whether this run has its model already; raises CheckpointError when it is one of other settings."""
+    """Return whether this run has its model already; raises CheckpointError when it is one of another kind or text."""
+    check_way(run.config(), config)
     try:
         checkpoint = Checkpoint.load(run.best)
     except CheckpointError:
         return False
     check_resume(checkpoint.config, config, [])
+    same_corpus(checkpoint, config)
     return True
 
 

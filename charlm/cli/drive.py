@@ -1,26 +1,18 @@
 """Drives a trainer to its end: shows every step, keeps what it brings, and listens to signals."""
 
 from collections.abc import Callable, Collection, Mapping
-from itertools import islice
 from typing import Any
 
-from charlm.checkpoint import Checkpoint
 from charlm.cli.progress import Progress
 from charlm.cli.signals import Requests
-from charlm.cli.writer import Writer, columns
+from charlm.cli.writer import sample_of
 from charlm.errors import DivergenceError
-from charlm.sampling import sample
 from charlm.training.report import Report, Rollback
 from charlm.training.runs import RunDirectory
 from charlm.training.trainer import Trainer
 
 Told = Callable[[Mapping[str, Any]], None]
 """Somebody who is told of each evaluation once it is kept."""
-
-_SAMPLE_LENGTH = 160
-"""Characters written at each evaluation, to see how far the model has come."""
-_ITEMS = 8
-"""Separate items that are written instead."""
 
 
 def drive(
@@ -69,11 +61,3 @@ def _keep(trainer: Trainer, run: RunDirectory, progress: Progress, report: Repor
     if evaluated:
         progress.show_sample(metrics["sample"])
     return metrics
-
-
-def sample_of(checkpoint: Checkpoint) -> str:
-    """Return what the model writes now: a stretch of text, or some items."""
-    writer = Writer(checkpoint, "", None)
-    items = 1 if checkpoint.vocabulary.end is None else _ITEMS
-    rows = sample(checkpoint.model(), checkpoint.vocabulary, seed=checkpoint.config.training.seed, num_samples=items)
-    return writer.between.join(map(writer.text, columns(islice(rows, _SAMPLE_LENGTH), items)))

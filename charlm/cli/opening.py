@@ -76,13 +76,14 @@ def read_file(name: str, data: "DataConfig", vocabulary: "Vocabulary") -> "Ids":
 
     Where the model reads separate items, the text is cut into them too. Characters read as unknown are told.
     """
-    from charlm.text.corpus import encode_pieces, pieces_of
+    from charlm.text.corpus import encode_pieces, itemized
+    from charlm.text.files import text_pieces
 
     pieces, source = _open_bytes(name)
     strangers: dict[str, Stranger] = {}
     try:
-        texts = pieces_of([(pieces, source)], data)
-        ids = encode_pieces(_noting(texts, vocabulary, strangers) if vocabulary.special else texts, vocabulary)
+        texts = text_pieces(pieces, source, data)
+        ids = encode_pieces(itemized([_noting(texts, vocabulary, strangers)], data), vocabulary)
     except UnknownCharactersError as error:
         raise UnknownCharactersError(f"{source}: {error}") from error
     if len(ids) == (0 if vocabulary.end is None else 1):
@@ -93,10 +94,20 @@ def read_file(name: str, data: "DataConfig", vocabulary: "Vocabulary") -> "Ids":
 
 
 def _noting(texts: Iterator[str], vocabulary: "Vocabulary", found: "dict[str, Stranger]") -> Iterator[str]:
-    """Yield the pieces of a text, and note in ``found`` what the vocabulary lacks."""
+    """Yield the pieces of a text, and note in ``found`` what the vocabulary lacks, with its place in the file.
+
+    What stands between separate items is no character of theirs. Raises UnknownCharactersError where the vocabulary
+    has not learned ``<unk>``.
+    """
+    from charlm.text.vocabulary import UNKNOWN
+
     position = 0
+    between = "" if vocabulary.end is None else " \t\r\n"
     for text in texts:
-        for stranger in vocabulary.strangers(text, position):
+        lacking = [stranger for stranger in vocabulary.strangers(text, position) if stranger.character not in between]
+        if lacking and UNKNOWN not in vocabulary.special:
+            raise vocabulary.unknown_error(lacking)
+        for stranger in lacking:
             known = found.setdefault(stranger.character, replace(stranger, count=0))
             found[stranger.character] = replace(known, count=known.count + stranger.count)
         position += len(text)
@@ -110,7 +121,8 @@ def read_prompt(name: str, checkpoint: "Checkpoint") -> str:
     pieces, source = _open_bytes(name)
     if checkpoint.config.data.unit == "byte":
         return b"".join(pieces).decode("utf-8", "surrogateescape")
-    return "".join(text_pieces(pieces, source, checkpoint.config.data))
+    text = "".join(text_pieces(pieces, source, checkpoint.config.data))
+    return text.rstrip("\r\n") if checkpoint.config.data.documents == "line" else text  # a line's end is not its text
 
 
 def read_split(checkpoint: "Checkpoint", split: str) -> "Ids":

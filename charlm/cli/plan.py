@@ -18,14 +18,14 @@ def plan(trainer: Trainer) -> list[tuple[str, object]]:
     seconds = _time_one_step(trainer)
     per_step = streams.characters / len(streams)
     total = seconds * trainer.total_steps
-    splits = f"{len(corpus.train):,} train, {len(corpus.validation):,} validation, {len(corpus.test):,} test"
+    padding = f", {streams.padding:.0%} padding" if streams.padding else ""
     return [
-        ("text", f"{len(corpus.ids):,} {trainer.config.data.unit}s: {splits}"),
+        ("text", corpus.sizes),
         ("vocabulary", f"{len(corpus.vocabulary):,} symbols"),
         ("model", f"{model.kind}, {model.num_layers} × {model.hidden_size} units, {weights:,} parameters"),
         (
             "windows an epoch",
-            f"{len(streams):,} of {streams.lanes} lanes × {trainer.config.training.sequence_length} steps",
+            f"{len(streams):,} of {streams.lanes} lanes × {trainer.config.training.sequence_length} steps{padding}",
         ),
         ("steps", f"{trainer.total_steps:,}, evaluated every {trainer.evaluate_every:,}"),
         ("checkpoints", f"{_megabytes(best)} best, {_megabytes(full)} full"),

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from charlm.baselines import markov_bits, uniform_bits
+from charlm.config.settings import Config
 from charlm.pages.report import report_page
 from charlm.text.corpus import Corpus
 from charlm.text.windows import Windows
-from charlm.training.history import read_history
+from charlm.training.history import history_of
 from charlm.training.runs import RunDirectory
 
 _COUNTED = 2_000_000
@@ -17,8 +18,11 @@ _COUNTED = 2_000_000
 class RunPage:
     """The page of one run; baselines are counted when it is first written."""
 
-    def __init__(self, run: RunDirectory, corpus: Corpus, streams: Windows, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, run: RunDirectory, config: Config, corpus: Corpus, streams: Windows, environment: Mapping[str, str]
+    ) -> None:
         self._run = run
+        self._config = config
         self._corpus = corpus
         self._streams = streams
         self._environment = environment
@@ -32,5 +36,5 @@ class RunPage:
 
     def write(self, advice: Sequence[str] = ()) -> None:
         """Write it from what the run has recorded so far; raises StorageError when the disk refuses."""
-        page = report_page(read_history(self._run.path), self._environment, self._baselines, advice)
+        page = report_page(history_of(self._run.path, self._config), self._environment, self._baselines, advice)
         self._run.save_report(page)

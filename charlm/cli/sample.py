@@ -105,7 +105,8 @@ def sample(
             samples = columns(islice(rows, length), num_samples)
             found = _comparison(opened, map(writer.item, samples)) if novelty else None
             if found and not as_json:
-                show(found.report())
+                write(f"{writer.between.join(found.texts())}\n\n{found.sentence}\n\n")
+                show(found.table())
                 return
             settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": used_seed}
             texts = {"prompt": writer.prompt, "samples": list(map(writer.text, samples))}

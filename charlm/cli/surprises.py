@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -48,16 +47,19 @@ def _rows(model: LanguageModel[Any], vocabulary: Vocabulary, streams: Windows) -
         for came, scores, best in zip(window.targets[0].tolist(), log_p[0], likeliest, strict=True):
             position += 1
             guesses = [field for index in best for field in (marks[index], f"{np.exp(scores[index]):.4f}")]
-            yield "\t".join([str(position), marks[came], f"{-scores[came] / np.log(2):.4f}", *guesses]) + "\n"
+            missing = [""] * 2 * (_GUESSES - len(best))
+            yield "\t".join([str(position), marks[came], f"{-scores[came] / np.log(2):.4f}", *guesses, *missing]) + "\n"
 
 
 def _coloured(model: LanguageModel[Any], vocabulary: Vocabulary, streams: Windows) -> Iterator[Text]:
     """Yield a legend and the lines of the text, each character on the colour of its surprise."""
     marks, bits = [], []
-    for window, log_p in islice(predictions(model, streams), -(-_ON_TERMINAL // 256)):
+    for window, log_p in predictions(model, streams):
         came = window.targets[0].astype(np.intp)
         marks += vocabulary.marks(came)
         bits += (-log_p[0, np.arange(len(came)), came] / np.log(2)).tolist()
+        if len(marks) >= _ON_TERMINAL:
+            break
     legend = Text("coloured by surprise:  0 bits ")
     for step in range(9):
         legend.append(" ", style=_style(step / 8 * _MOST_BITS))

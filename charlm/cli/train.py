@@ -73,7 +73,6 @@ def train(
 ) -> None:
     """Train a model as a config file says."""
     os.environ.update(_ENVIRONMENT | os.environ)
-    from charlm.cli.beginning import begin
     from charlm.config.reading import read_config
     from charlm.training.drift import check_known
     from charlm.training.runs import RunDirectory, check_space
@@ -89,6 +88,9 @@ def train(
             raise ConfigError("a Markov model is counted: it begins with no weights, and there is no curve to draw.")
         _count(resolved, config, resume=resume, dry_run=dry_run, quiet=quiet)
         return
+    from charlm.cli.beginning import begin
+
+    scalars = _scalars() if tensorboard else None
     with ExitStack() as held:
         run = RunDirectory.reopen(resolved) if resume else None
         if run:
@@ -107,9 +109,10 @@ def train(
         if init_from is not None and not found:
             run.save(trainer.checkpoint())  # what it begins with, so that --resume never begins with less
         told = [_page(trainer, run)]
-        if tensorboard:
-            scalars = held.enter_context(closing(_scalars(run, trainer.progress.step)))
-            told.append(scalars.add)
+        if scalars:
+            told.append(held.enter_context(closing(scalars(run.path, run.metrics()))).add)
+        if found:
+            told[0]({})  # a page that a killed process could not write
         _train(trainer, run, told, quiet)
 
 
@@ -138,7 +141,7 @@ def _page(trainer: "Trainer", run: "RunDirectory") -> "Told":
     from charlm.cli.run_page import RunPage
     from charlm.training.state import environment
 
-    page = RunPage(run, trainer.corpus, trainer.validation_streams, environment(trainer.device))
+    page = RunPage(run, trainer.config, trainer.corpus, trainer.validation_streams, environment(trainer.device))
     return lambda _: page.write(_advice(trainer, run) if trainer.finished else ())
 
 
@@ -148,18 +151,18 @@ def _advice(trainer: "Trainer", run: "RunDirectory") -> list[str]:
     return advice(run.metrics(), trainer.weights, len(trainer.corpus.train), trainer.progress.rollbacks)
 
 
-def _scalars(run: "RunDirectory", step: int) -> "Scalars":
+def _scalars() -> "type[Scalars]":
     try:
         from charlm.training.scalars import Scalars
     except ModuleNotFoundError as error:
         raise ConfigError("--tensorboard writes with TensorBoard: pip install 'charlm[tensorboard]'.") from error
-    return Scalars(run.path, step)
+    return Scalars
 
 
 def _count(config: "Config", source: "Path", *, resume: bool, dry_run: bool, quiet: bool) -> None:
     """Make a Markov model: counting is one pass, so a run that has one already is done."""
     from charlm.cli import counting
-    from charlm.cli.drive import sample_of
+    from charlm.cli.writer import sample_of
     from charlm.training.runs import RunDirectory
 
     if dry_run:

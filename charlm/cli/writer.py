@@ -1,19 +1,24 @@
 """Ids → text as it is shown: the prompt, then what follows it, up to a stop or to an end that the model wrote."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
 
 from charlm.checkpoint import Checkpoint
 from charlm.models.language_model import Symbols
-from charlm.sampling import until
+from charlm.sampling import sample, until
 from charlm.text.decoding import decoded
 from charlm.text.vocabulary import Ids
 
 _BETWEEN = {"line": "\n", "blank-line": "\n\n"}
 """What stands between several samples, where their text has a way to say so."""
+
+_SAMPLE_LENGTH = 160
+"""Characters written at each evaluation, to see how far the model has come."""
+_ITEMS = 8
+"""Separate items that are written instead."""
 
 
 class Writer:
@@ -50,3 +55,11 @@ def columns(rows: Iterable[Symbols], num_samples: int) -> list[list[int]]:
     """Return the ids of each of several samples that were written side by side, as rows (B,)."""
     kept: list[Any] = list(rows)
     return np.stack(kept, axis=1).tolist() if kept else [[] for _ in range(num_samples)]
+
+
+def sample_of(checkpoint: Checkpoint) -> str:
+    """Return what the model writes now: a stretch of text, or some items."""
+    writer = Writer(checkpoint, "", None)
+    items = 1 if checkpoint.vocabulary.end is None else _ITEMS
+    rows = sample(checkpoint.model(), checkpoint.vocabulary, seed=checkpoint.config.training.seed, num_samples=items)
+    return writer.between.join(map(writer.text, columns(islice(rows, _SAMPLE_LENGTH), items)))

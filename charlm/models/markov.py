@@ -148,14 +148,20 @@ class MarkovModel:
 
     @classmethod
     def from_tensors(cls, order: int, vocabulary_size: int, tensors: Mapping[str, NDArray[Any]]) -> Self:
-        """Return the model of counts that `tensors` returned; raises CheckpointError when they cannot be counts."""
-        levels = [Counts(*(tensors[f"{name}.{length}"] for name in _ARRAYS)) for length in range(order + 1)]
-        for length, level in enumerate(levels):
-            if not _could_be_counted(level, levels[length - 1] if length else None, vocabulary_size):
-                raise CheckpointError(
-                    f"no text could have these counts of contexts of {length} symbols. Use another one."
-                )
-        return cls(levels, vocabulary_size)
+        """Return the model of counts that `tensors` returned; a stranger's go through `check_counts` first."""
+        return cls(_counts_in(order, tensors), vocabulary_size)
+
+
+def check_counts(order: int, vocabulary_size: int, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Raise CheckpointError unless these arrays, of the right names and types, are counts that a text could have."""
+    levels = _counts_in(order, tensors)
+    for length, level in enumerate(levels):
+        if not _could_be_counted(level, levels[length - 1] if length else None, vocabulary_size):
+            raise CheckpointError(f"no text could have its counts of contexts of {length} symbols. Use another one.")
+
+
+def _counts_in(order: int, tensors: Mapping[str, NDArray[Any]]) -> list[Counts]:
+    return [Counts(*(tensors[f"{name}.{length}"] for name in _ARRAYS)) for length in range(order + 1)]
 
 
 _ARRAYS = ("contexts", "starts", "symbols", "counts")

@@ -76,6 +76,17 @@ class Corpus:
         return self.ids[self.test_start :]
 
     @property
+    def sizes(self) -> str:
+        """How long the text and its splits are, in words: characters, or items where it has ends."""
+        unit, parts = f"{self.vocabulary.unit}s", (self.ids, self.train, self.validation, self.test)
+        if self.vocabulary.end is None:
+            whole, *splits = map(len, parts)
+        else:
+            unit = "items"
+            whole, *splits = (max(int((part == self.vocabulary.end).sum()) - 1, 0) for part in parts)
+        return f"{whole:,} {unit}: {splits[0]:,} train, {splits[1]:,} validation, {splits[2]:,} test"
+
+    @property
     def _shared(self) -> int:
         """Ids that stand at the end of one split and at the beginning of the next: an end, where there are ends."""
         return int(self.vocabulary.end is not None)
@@ -127,14 +138,14 @@ def _between_items(ids: Ids, place: int, end: int | None) -> int:
     return int(ends[np.abs(ends - place).argmin()])
 
 
-def pieces_of(files: Iterable[tuple[Iterable[bytes], str]], data: DataConfig) -> Iterator[str]:
-    """Yield the text of files, each as its bytes and what to call it; between separate items stand ends."""
-    texts = (text_pieces(pieces, source, data) for pieces, source in files)
+def itemized(texts: Iterable[Iterable[str]], data: DataConfig) -> Iterator[str]:
+    """Yield the text of files, each given in pieces; where items stand for themselves, with ends between them."""
     return chain.from_iterable(texts) if data.documents is None else ends_marked(texts, data.documents)
 
 
 def _units(files: list[Path], data: DataConfig) -> Iterator[CodePoints]:
-    yield from map(code_points, pieces_of(((byte_pieces(path), str(path)) for path in files), data))
+    texts = (text_pieces(byte_pieces(path), str(path), data) for path in files)
+    yield from map(code_points, itemized(texts, data))
 
 
 def _encode(files: list[Path], data: DataConfig, vocabulary: Vocabulary, length: int) -> Ids:
@@ -158,7 +169,8 @@ def _count(files: list[Path], data: DataConfig) -> tuple[NDArray[np.int64], str]
             digest.update(piece)
             yield piece
 
-    for text in pieces_of(((hashed(byte_pieces(path)), str(path)) for path in files), data):
+    texts = (text_pieces(hashed(byte_pieces(path)), str(path), data) for path in files)
+    for text in itemized(texts, data):
         more = np.bincount(code_points(text), minlength=len(counts))
         more[: len(counts)] += counts
         counts = more

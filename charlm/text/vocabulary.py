@@ -144,7 +144,7 @@ class Vocabulary:
         """Return the ids (N,) of normalized code points that start at ``position`` of their text."""
         ids = self._table[np.minimum(units, len(self._table) - 1)]
         if UNKNOWN not in self.special and np.any(ids == _NOT_THERE):
-            raise self._unknown_error(units, position)
+            raise self.unknown_error(self._strangers(units, position))
         return ids.astype(self.dtype)
 
     def encode_item(self, text: str) -> Ids:
@@ -164,8 +164,8 @@ class Vocabulary:
             for index in np.argsort(first)
         ]
 
-    def _unknown_error(self, units: CodePoints, position: int) -> UnknownCharactersError:
-        strangers = self._strangers(units, position)
+    def unknown_error(self, strangers: Sequence[Stranger]) -> UnknownCharactersError:
+        """Return the error that shows characters which this vocabulary lacks."""
         shown = ", ".join(map(str, strangers[:_SHOWN])) + (", …" if len(strangers) > _SHOWN else "")
         what = "1 character is" if len(strangers) == 1 else f"{len(strangers):,} characters are"
         return UnknownCharactersError(

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from charlm.checkpoint import Checkpoint
 from charlm.config.reading import KEYS, unknown_key
 from charlm.config.settings import Config
-from charlm.errors import CheckpointError, ConfigError
+from charlm.errors import CheckpointError, ConfigError, UnknownCharactersError
+from charlm.text.corpus import Corpus
 
 FREE = frozenset(
     {
@@ -141,6 +142,30 @@ def adapted(checkpoint: Checkpoint, config: Config) -> Checkpoint:
         progress = progress.model_copy(update=began)
         tensors = {name: value for name, value in tensors.items() if not name.startswith("state.")}
     return replace(checkpoint, config=config, progress=progress, tensors=tensors)
+
+
+def same_corpus(checkpoint: Checkpoint, config: Config) -> Corpus:
+    """Return the text of ``config``, which must be the checkpoint's own; raises CheckpointError when it is another."""
+    changed = (
+        f"{', '.join(config.data.path)}: this is not the text that the run was begun with. Bring that back, or start a "
+        "run of its own with another --name (--init-from takes this one's weights along)."
+    )
+    try:
+        corpus = Corpus.read(config.data, checkpoint.vocabulary)
+    except UnknownCharactersError as error:
+        raise CheckpointError(changed) from error
+    if corpus.sha256 != checkpoint.corpus.sha256:
+        raise CheckpointError(changed)
+    return corpus
+
+
+def check_way(was: Config | None, now: Config) -> None:
+    """Raise CheckpointError where a run that was counted should be trained, or the other way round."""
+    if was is not None and "markov" in (was.model.kind, now.model.kind) and was.model.kind != now.model.kind:
+        raise CheckpointError(
+            f"this run is of model.kind {was.model.kind} and cannot go on as {now.model.kind}: the one is counted, the "
+            "other trained. Start a run of its own with another --name."
+        )
 
 
 def _rows(found: Sequence[Change], decisions: Sequence[str]) -> list[str]:

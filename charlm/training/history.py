@@ -104,6 +104,11 @@ def read_history(path: Path) -> History:
         raise ConfigError(
             f"{path}: this run's config cannot be read; perhaps another version of charlm wrote it. {error}"
         ) from error
+    return history_of(path, config)
+
+
+def history_of(path: Path, config: Config) -> History:
+    """Return how a run of ``config`` in this folder went so far; raises StorageError when the disk refuses."""
     evaluations: dict[int, Evaluation] = {}
     for _, metrics in metrics_lines(path):
         with contextlib.suppress(ValidationError):

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from charlm.checkpoint import Checkpoint, Progress, step_name, step_of
+from charlm.config.reading import read_config
 from charlm.config.settings import Config
 from charlm.config.writing import resolved_yaml
 from charlm.errors import CheckpointError, ConfigError, StorageError
@@ -92,6 +93,13 @@ class RunDirectory:
     def best(self) -> Path:
         """Where the weights of the lowest validation loss lie."""
         return self.path / BEST
+
+    def config(self) -> Config | None:
+        """Return the settings that lie in the folder; None where they cannot be read."""
+        try:
+            return read_config(self.path / "config.yaml")
+        except ConfigError:
+            return None
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of ``metrics.jsonl``; whatever is no such line is left out."""

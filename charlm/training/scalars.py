@@ -1,6 +1,6 @@
 """A run's numbers for TensorBoard: the scalars of ``metrics.jsonl`` as event files, in the run's folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ _SPEED = ("characters_per_second",)
 
 
 class Scalars:
-    """Writes event files that begin behind ``step``: what an earlier process wrote of later steps counts no more."""
+    """Writes event files of a run: those ``metrics`` first, in the place of all that earlier processes wrote."""
 
-    def __init__(self, run: Path, step: int) -> None:
-        self._writer = SummaryWriter(str(run / FOLDER), purge_step=step + 1)
+    def __init__(self, run: Path, metrics: Iterable[Mapping[str, Any]]) -> None:
+        self._writer = SummaryWriter(str(run / FOLDER), purge_step=0)
+        for line in metrics:
+            self.add(line)
 
     def add(self, metrics: Mapping[str, Any]) -> None:
         """Write the numbers of one evaluation, by step, and see that they are on the disk."""
