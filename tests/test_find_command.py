@@ -273,6 +273,10 @@ def test_a_regular_expression_is_searched_and_shown_as_it_was_typed(
         (["--ablate", "0:1", "--ablate", "[x]:y"], "--ablate [x]:y: expected LAYER:INDEX"),
         (["--ablate", "0:1", "--find", "("], "--find (: neither a pattern"),
         (["--ablate", "0:1", "--max-characters", "1"], "nothing to predict"),
+        (["--find", "quotes", "--unit", "0:1"], "use one or the other"),
+        (["--ablate", "0:1", "--unit", "0:1"], "use one or the other"),
+        (["--ablate", "0:1", "--signal", "cell"], "leave --signal and --layers out"),
+        (["--ablate", "0:1", "--find", "quotes", "--layers", "0"], "leave --signal and --layers out"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -405,7 +409,7 @@ def test_a_value_may_be_written_in_any_usual_way(value: str, charlm: Run, lstm: 
     "clamp",
     [
         *["", "1", "0:1", "=1", "0=1", "a:b=1", "0:7=1", "2:0=1", "-1:0=1", "0:-1=1", "0:1:2=1", "[red]=1"],
-        *["0:1=", "0:1=x", "0:1=nan", "0:1=inf", "0:1=1e999", "0:1=1=2", "0:1=1,5", "0:1=" + "9" * 50],
+        *["0:1=2", "0:1=", "0:1=x", "0:1=nan", "0:1=inf", "0:1=1e999", "0:1=1=2", "0:1=1,5", "0:1=" + "9" * 50],
     ],
 )
 def test_a_clamp_that_cannot_be_is_named(clamp: str, charlm: Run, lstm: str) -> None:

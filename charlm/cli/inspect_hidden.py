@@ -92,6 +92,10 @@ def inspect_hidden(
 
     if text is not None and file is not None:
         raise ConfigError("give the text once: either --text or --file.")
+    if unit and (find is not None or ablate is not None):
+        raise ConfigError("--unit shows units that are known, --find and --ablate look for them; use one or the other.")
+    if ablate is not None and (signal is not None or layers is not None):
+        raise ConfigError("--ablate holds hidden units and scores the whole model; leave --signal and --layers out.")
     path, opened = open_checkpoint(checkpoint)
     given = text is not None or file is not None
     searching = find is not None or ablate is not None

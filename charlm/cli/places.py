@@ -1,6 +1,7 @@
 """Units as users name them: LAYER:INDEX, both counted from 0."""
 
 import re
+from collections.abc import Sequence
 
 from charlm.config.settings import ModelConfig
 from charlm.errors import ConfigError
@@ -23,3 +24,14 @@ def parse_held(option: str, text: str, model: ModelConfig) -> tuple[tuple[int, i
     if not re.fullmatch(r"[-+]?(\d{1,9}(\.\d{0,15})?|\.\d{1,15})", value.strip()):
         raise ConfigError(f"{option} {text}: expected LAYER:INDEX=VALUE, such as 0:41=1.")
     return parse_unit(option, place.strip(), model), float(value)
+
+
+def parse_all_held(option: str, texts: Sequence[str], model: ModelConfig) -> dict[tuple[int, int], float]:
+    """Return the value of each unit; raises ConfigError as `parse_held` does, and for a unit that is held twice."""
+    held: dict[tuple[int, int], float] = {}
+    for text in texts:
+        unit, value = parse_held(option, text, model)
+        if unit in held:
+            raise ConfigError(f"{option} {text}: this unit is held already; a unit takes one value.")
+        held[unit] = value
+    return held

@@ -146,8 +146,8 @@ def _write(writer: "Writer", rows: "Iterable[Symbols]", num_samples: int) -> Non
 
 def _held(checkpoint: "Checkpoint", clamp: list[str], device: str) -> "RecurrentModel":
     """Return the model on NumPy with some units held."""
-    from charlm.cli.places import parse_held
+    from charlm.cli.places import parse_all_held
 
     if device != "cpu":
         raise ConfigError("--clamp holds units where they can be reached, on NumPy; leave --device at cpu.")
-    return checkpoint.recurrent().holding(dict(parse_held("--clamp", text, checkpoint.config.model) for text in clamp))
+    return checkpoint.recurrent().holding(parse_all_held("--clamp", clamp, checkpoint.config.model))
