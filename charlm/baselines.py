@@ -13,7 +13,8 @@ import numpy as np
 
 from charlm.models.counting import counted
 from charlm.models.markov import MarkovModel
-from charlm.text.vocabulary import Ids, Vocabulary
+from charlm.text.decoding import REPLACEMENT
+from charlm.text.vocabulary import END, UNKNOWN, Ids, Vocabulary
 from charlm.text.windows import PADDING, Windows
 
 ORDERS = (0, 1, 3, 5)
@@ -44,15 +45,19 @@ def xz_bits(training: Ids, ids: Ids, vocabulary: Vocabulary) -> float:
 
     That is what both together take more than the training text alone; the dictionary of level 9 holds 64 MB of it.
     """
-    before, after = (_bytes(part, vocabulary) for part in (training, ids))
+    given = 1 if vocabulary.end is None else 0  # an end before the first item ends the last one before it, too
+    before = _bytes(training, vocabulary) + _bytes(ids[:given], vocabulary)
+    after = _bytes(ids[1:], vocabulary)
     more = len(lzma.compress(before + after, preset=9)) - len(lzma.compress(before, preset=9))
     return 8 * more / (len(ids) - 1)
 
 
 def _bytes(ids: Ids, vocabulary: Vocabulary) -> bytes:
     """Return the text of ids as bytes: its UTF-8, an end being the byte that ends a line."""
-    symbols = vocabulary.symbols
-    end = {} if vocabulary.end is None else {vocabulary.end: b"\n"}
-    encoding = "latin-1" if vocabulary.unit == "byte" else "utf-8"
-    table = [end.get(index) or symbol.encode(encoding, "surrogatepass") for index, symbol in enumerate(symbols)]
-    return b"".join(map(table.__getitem__, ids.tolist()))
+    shown = {END: "\n", UNKNOWN: REPLACEMENT}
+    points = np.array([ord(shown.get(symbol, symbol)) for symbol in vocabulary.symbols], "<u4")[ids]
+    return (
+        points.astype(np.uint8).tobytes()
+        if vocabulary.unit == "byte"
+        else points.tobytes().decode("utf-32-le").encode()
+    )

@@ -34,7 +34,7 @@ from charlm.whole_file import write_whole_file
 
 FORMAT = 2
 """Version of the record and the tensors; a reader refuses what is newer. 2 knows Markov models and separate items."""
-_READ = (1, FORMAT)
+_READ = range(1, FORMAT + 1)
 
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -173,10 +173,10 @@ class Checkpoint:
     @classmethod
     def _read(cls, stream: BinaryIO, size: int) -> Self:
         file = SealedFile(stream, size)
-        if file.record.get("format") not in _READ or type(file.record.get("format")) is not int:
+        if type(file.record.get("format")) is not int or file.record["format"] not in _READ:
             raise CheckpointError(
                 f"this checkpoint has format {reprlib.repr(file.record.get('format'))}, and charlm {__version__} reads "
-                f"formats {_READ[0]} to {FORMAT}. Use the charlm that wrote it, or a newer one."
+                f"formats {_READ[0]} to {_READ[-1]}. Use the charlm that wrote it, or a newer one."
             )
         try:
             config = Config.model_validate(file.record["config"])

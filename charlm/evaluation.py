@@ -23,6 +23,8 @@ from charlm.models.prediction import log_softmax
 from charlm.text.vocabulary import END, UNKNOWN, Vocabulary
 from charlm.text.windows import PADDING, Window, Windows
 
+_NUMBERS = 1 << 22
+"""Logits that are held at a time, so that a large vocabulary takes more steps, not more memory."""
 _LARGEST_EXPONENT = 709
 """Of e, before a number of 64 bits overflows."""
 
@@ -32,7 +34,7 @@ class Score:
     """What a model made of a text."""
 
     characters: int
-    """Characters predicted."""
+    """Characters predicted; where items have ends, those are counted too."""
     nats: float
     """−ln p of all of them together."""
     utf8_bytes: int | None
@@ -71,10 +73,13 @@ class Score:
 def predictions(model: LanguageModel[State], streams: Windows) -> Iterator[tuple[Window, NDArray[np.float64]]]:
     """Read all lanes of ``streams`` once, each from a fresh state; yield each window and its ln p (B, T, V)."""
     state = model.start(streams.lanes)
-    for step in range(len(streams)):
-        window = streams.at(step)
-        logits, state = model.read(window.inputs, state)
-        yield window, log_softmax(logits)
+    steps = max(_NUMBERS // (streams.lanes * model.vocabulary_size), 1)
+    for whole in map(streams.at, range(len(streams))):
+        for start in range(0, whole.inputs.shape[1], steps):
+            part = slice(start, start + steps)
+            window = Window(whole.inputs[:, part], whole.targets[:, part], whole.fresh & (start == 0))
+            logits, state = model.read(window.inputs, state)
+            yield window, log_softmax(logits)
 
 
 def evaluate(model: LanguageModel[State], vocabulary: Vocabulary, streams: Windows) -> Score:

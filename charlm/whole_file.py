@@ -24,7 +24,7 @@ def write_whole_file(path: Path, content: bytes) -> None:
     whole and no temporary file left, when the disk refuses.
     """
     # In the same folder, so that it is a rename and never a copy; random, because process numbers come again.
-    temporary = path.with_name(f".charlm-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.parent / f".charlm-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
     try:
         _write_through(temporary, content)
         temporary.replace(path)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charlm.checkpoint import Checkpoint
-from charlm.cli.copying import SIZES, Comparison
+from charlm.cli.copying import SIZES, Copying
 from charlm.novelty import novelty
 from charlm.text.corpus import Corpus
 from charlm.text.vocabulary import Vocabulary
@@ -206,7 +206,7 @@ def test_without_the_training_text_nothing_can_be_compared(parrot: str, charlm: 
 
 def marked(vocabulary: Vocabulary, sample: np.ndarray, training: np.ndarray) -> str:
     """Return a sample with its marks."""
-    (text,) = Comparison(vocabulary, [sample], [novelty(sample, training)]).texts()
+    (text,) = Copying(vocabulary, [sample], [novelty(sample, training)]).texts()
     return text
 
 

@@ -120,17 +120,17 @@ def test_baselines_are_counted_once_a_run(train: Run, monkeypatch: pytest.Monkey
 def test_a_long_text_is_counted_at_its_beginning_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_page, "_COUNTED", 300)
+    monkeypatch.setattr(run_page, "_MOST", (300, 60))
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
     config = make_config(tmp_path / "text.txt", tmp_path / "runs")
     corpus = Corpus.read(config.data)
     with RunDirectory.create(config) as run:
         run.record({"step": 1, "epoch": 1.0, "characters": 10, "train_loss": 2.0, "validation_loss": 2.0})
-        RunPage(run, config, corpus, evaluation_streams(corpus.validation, 2), {}).write(["Try a longer text."])
+        RunPage(run, config, corpus, {}).write(["Try a longer text."])
         shown = words(page(run.path))
-    streams = evaluation_streams(corpus.validation, 2)
+    streams = evaluation_streams(corpus.validation[:60], config.training.evaluation_lanes)
     for order, bits in markov_bits(corpus.train[:300], corpus.vocabulary, streams):
-        assert f"Markov {order}, of the first 300 characters : {bits:.3f}," in shown
+        assert f"Markov {order} (300 characters, on 60) : {bits:.3f}," in shown
     assert "Try a longer text." in shown
 
 

@@ -230,8 +230,7 @@ TRAINED: dict[str, Any] = {
     "on_divergence": "rollback",
     "patience": 3,
     "evaluate_every": 7,
-    "evaluation_lanes": 1,
-    "device": "cpu",
+    "device": "cuda",
     "precision": "bfloat16",
 }
 """What only training reads, likewise."""
@@ -272,7 +271,7 @@ def test_no_markov_model_has_such_an_order(order: object) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), TRAINED.items())
-def test_counting_reads_nothing_of_training_but_the_seed(key: str, value: object) -> None:
+def test_counting_reads_nothing_of_training_but_seed_and_lanes(key: str, value: object) -> None:
     assert places(model__kind="markov", **{f"training__{key}": value}) == {"training"}
     with pytest.raises(ValidationError, match=rf"leave (\w+, )*{key} at the default"):
         build(model__kind="markov", **{f"training__{key}": value})
@@ -281,8 +280,9 @@ def test_counting_reads_nothing_of_training_but_the_seed(key: str, value: object
         assert build(model__kind="markov", **{f"training__{key}": default}).training == TrainingConfig()
 
 
-def test_counting_may_have_a_seed() -> None:
-    assert build(model__kind="markov", training__seed=7).training == TrainingConfig(seed=7)
+def test_counting_may_have_a_seed_and_lanes_and_is_done_on_the_cpu() -> None:
+    given = build(model__kind="markov", training__seed=7, training__evaluation_lanes=3, training__device="cpu")
+    assert given.training == TrainingConfig(seed=7, evaluation_lanes=3, device="cpu")
     with pytest.raises(ValidationError, match="leave batch_size, patience at the default"):
         build(model__kind="markov", training__seed=7, training__patience=3, training__batch_size=1)
 

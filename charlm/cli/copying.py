@@ -22,7 +22,7 @@ _MARKED = 16
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Copying:
     """Samples, and what of each stands verbatim in the training text."""
 
     vocabulary: Vocabulary
@@ -57,12 +57,14 @@ class Comparison:
     def sentence(self) -> str:
         """What was copied, in words."""
         if self.vocabulary.end is not None:
-            whole, copied = len(self.samples), self.copied_items
-            return f"{copied} of {whole} stand in the training text just so; {whole - copied} are new."
+            ended = sum(bool(ids[-1] == self.vocabulary.end) and len(ids) > 1 for ids in self.samples)
+            copied, cut = self.copied_items, len(self.samples) - ended
+            told = f"; {cut} did not come to an end" if cut else ""
+            return f"{copied} of {ended} stand in the training text just so; {ended - copied} are new{told}."
         length, text = self.longest
         if length == 0:
             return "Nothing of it stands in the training text."
-        return f"The longest stretch that stands in the training text has {length:,} characters: {text!r}"
+        return f"The longest stretch that stands in the training text has {length:,} {self.vocabulary.unit}s: {text!r}"
 
     def values(self) -> dict[str, Any]:
         """Return the numbers as plain values."""
@@ -107,7 +109,7 @@ class Comparison:
         return marked + text[shown:]
 
 
-def compare(checkpoint: Checkpoint, samples: Sequence[Ids]) -> Comparison:
+def compare(checkpoint: Checkpoint, samples: Sequence[Ids]) -> Copying:
     """Look for samples, ids (N,) each, in the model's training text; raises TextError when that is gone."""
     training = read_corpus(checkpoint, "training").train
-    return Comparison(checkpoint.vocabulary, samples, [novelty(ids, training) for ids in samples])
+    return Copying(checkpoint.vocabulary, samples, [novelty(ids, training) for ids in samples])

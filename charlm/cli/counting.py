@@ -14,7 +14,6 @@ from charlm.models.counting import counted
 from charlm.models.markov import MarkovModel
 from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams
-from charlm.text.windows import Windows
 from charlm.training.drift import check_resume, check_way, same_corpus
 from charlm.training.environment import software
 from charlm.training.report import bits_per_character
@@ -32,9 +31,8 @@ def plan(config: Config) -> list[tuple[str, object]]:
     ]
 
 
-def count(config: Config, quiet: bool) -> tuple[Checkpoint, Corpus, Windows]:
-    """Count the training text and score the validation text; return the model at rest, and what it was made of."""
-    corpus = Corpus.read(config.data)
+def count(config: Config, corpus: Corpus, quiet: bool) -> tuple[MarkovModel, Checkpoint]:
+    """Count the training text and score the validation text; return the model, and the same at rest."""
     vocabulary = corpus.vocabulary
     started = time.perf_counter()
     levels = counted(corpus.train, config.model.order, len(vocabulary), vocabulary.end)
@@ -50,15 +48,15 @@ def count(config: Config, quiet: bool) -> tuple[Checkpoint, Corpus, Windows]:
         tensors={f"model.{name}": value for name, value in model.tensors().items()},
         versions=software(),
     )
-    return checkpoint, corpus, streams
+    return model, checkpoint
 
 
-def keep(run: RunDirectory, checkpoint: Checkpoint, corpus: Corpus, streams: Windows, sample: str) -> None:
+def keep(run: RunDirectory, checkpoint: Checkpoint, corpus: Corpus, sample: str) -> None:
     """Write the model, its one line of metrics and its page into the run's folder."""
     progress = checkpoint.progress
     run.record(_metrics(progress) | {"sample": sample})
     run.save_best(checkpoint)
-    RunPage(run, checkpoint.config, corpus, streams, checkpoint.versions).write()
+    RunPage(run, checkpoint.config, corpus, checkpoint.versions).write()
 
 
 def check_counted(run: RunDirectory, config: Config) -> bool:

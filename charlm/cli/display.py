@@ -4,7 +4,10 @@ User's strings never pass through rich's markup, and generated text does not pas
 """
 
 import errno
+import json
+import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,10 +44,29 @@ def write_bytes(content: bytes) -> None:
 
 def show(renderable: "RenderableType") -> None:
     """Put a rich table or text on standard output; raises as `write` does."""
+    write(drawn(renderable))
+
+
+def drawn(renderable: "RenderableType") -> str:
+    """Return a rich table or text as standard output shows it; a file needs no padding at the ends of lines."""
     console = output_console()
-    with _output_errors(), console.capture() as drawn:  # rich would end the process itself when the reader has gone
+    with _output_errors(), console.capture() as lines:  # rich would end the process itself when the reader has gone
         console.print(renderable)
-    write(drawn.get())
+    text = lines.get()
+    return text if sys.stdout.isatty() else re.sub(r" +$", "", text, flags=re.MULTILINE)
+
+
+def as_json(value: object) -> str:
+    """Return a line of JSON; what is no finite number, which JSON cannot say, is null."""
+    return f"{json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)}\n"
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def flush() -> None:

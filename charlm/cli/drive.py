@@ -52,7 +52,7 @@ def _keep(trainer: Trainer, run: RunDirectory, progress: Progress, report: Repor
     checkpoint = trainer.checkpoint()
     metrics: dict[str, Any] = {}
     if evaluated:
-        metrics = report.metrics() | {"sample": sample_of(checkpoint)}
+        metrics = report.metrics() | {"sample": sample_of(checkpoint.model(), checkpoint)}
         run.record(metrics)
     if report.best:
         run.save_best(checkpoint)

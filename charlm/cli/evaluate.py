@@ -1,27 +1,29 @@
 """``charlm evaluate``: how well a model predicts a text, and what that is to be held against."""
 
-import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.cli.display import facts, show, write
+from charlm.cli.display import as_json, facts, show, write
 from charlm.cli.opening import (
     CheckpointOption,
     DeviceOption,
     blas_threads,
     open_checkpoint,
     open_model,
+    read_corpus,
     read_file,
-    read_split,
+    split_of,
 )
 from charlm.errors import ConfigError, TextError
 
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
     from charlm.evaluation import Score
+    from charlm.text.corpus import Corpus
     from charlm.text.vocabulary import Ids
+    from charlm.text.windows import Windows
 
 
 class Split(StrEnum):
@@ -44,7 +46,7 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
-            help="Read so many stretches side by side, each from a fresh state: faster, and a little worse.",
+            help="Read so many stretches of a text side by side, each from a fresh state: for speed.",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +64,7 @@ def evaluate(
             "--baselines", help="Show beside it: uniform, Markov models counted on the same training text, and xz -9."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: DeviceOption = "cpu",
 ) -> None:
     """Score a text in nats, bits and perplexity; without --file, the model's own validation text."""
@@ -71,14 +73,16 @@ def evaluate(
 
     if file is not None and split is not None:
         raise ConfigError("say what to score once: either --file or --split.")
-    if per_character and (as_json or baselines or lanes not in (None, 1)):
+    if per_character and (json_ or baselines or lanes not in (None, 1)):
         raise ConfigError("--per-character reads the text in one lane and shows that alone; leave the others out.")
     path, opened = open_checkpoint(checkpoint)
-    ids = _read(opened, file, split)
+    part = (split or Split.validation).value
+    corpus = read_corpus(opened, part) if file is None else None
+    ids = split_of(corpus, part) if corpus else _read(opened, str(file))
     usual = 1 if file is not None or per_character else opened.config.training.evaluation_lanes
     streams = evaluation_streams(ids, lanes or usual, opened.vocabulary.end)
     model = open_model(opened, device)
-    source = file or f"{(split or Split.validation).value} split"
+    source = file or f"{part} split"
     with blas_threads(model, streams.lanes):
         if per_character:
             from charlm.cli.surprises import show_surprises
@@ -86,11 +90,11 @@ def evaluate(
             show_surprises(model, opened.vocabulary, streams)
             return
         score = score_of(model, opened.vocabulary, streams)
-        beside = _baselines(opened, ids, streams.lanes) if baselines else {}
+        beside = _baselines(corpus or read_corpus(opened, "training"), ids, streams) if baselines else {}
     figures = _figures(score)
-    if as_json:
+    if json_:
         record = {"checkpoint": str(path), "text": source, "lanes": streams.lanes} | figures
-        write(json.dumps(record | ({"baselines": beside} if baselines else {})) + "\n")
+        write(as_json(record | ({"baselines": beside} if baselines else {})))
         return
     rows = [(name.replace("_", " "), _shown(value)) for name, value in figures.items()]
     fresh = "1, from a fresh state" if streams.lanes == 1 else f"{streams.lanes}, each from a fresh state"
@@ -101,9 +105,7 @@ def evaluate(
         show(bars("bits per character", beside | {f"this {opened.config.model.kind}": score.bits_per_character}))
 
 
-def _read(checkpoint: "Checkpoint", file: str | None, split: Split | None) -> "Ids":
-    if file is None:
-        return read_split(checkpoint, (split or Split.validation).value)
+def _read(checkpoint: "Checkpoint", file: str) -> "Ids":
     ids = read_file(file, checkpoint.config.data, checkpoint.vocabulary)
     if len(ids) < 2:
         raise TextError(f"{file}: one character leaves nothing to predict; scoring needs two or more.")
@@ -122,17 +124,13 @@ def _figures(score: "Score") -> dict[str, Any]:
     }
 
 
-def _baselines(checkpoint: "Checkpoint", ids: "Ids", lanes: int) -> dict[str, float]:
-    """Return bits a character of each baseline for the same text, read in the same lanes."""
+def _baselines(corpus: "Corpus", ids: "Ids", streams: "Windows") -> dict[str, float]:
+    """Return bits a character of each baseline for the same text ids, read in the same lanes."""
     from charlm.baselines import markov_bits, uniform_bits, xz_bits
-    from charlm.cli.opening import read_corpus
-    from charlm.text.streams import evaluation_streams
 
-    vocabulary, training = checkpoint.vocabulary, read_corpus(checkpoint, "training").train
-    streams = evaluation_streams(ids, lanes, vocabulary.end)
-    found = {"uniform": uniform_bits(vocabulary)}
-    found |= {f"Markov {order}": bits for order, bits in markov_bits(training, vocabulary, streams)}
-    return found | {"xz -9": xz_bits(training, ids, vocabulary)}
+    orders = markov_bits(corpus.train, corpus.vocabulary, streams)
+    found = {"uniform": uniform_bits(corpus.vocabulary)} | {f"Markov {order}": bits for order, bits in orders}
+    return found | {"xz -9": xz_bits(corpus.train, ids, corpus.vocabulary)}
 
 
 def _shown(value: float | None) -> str:

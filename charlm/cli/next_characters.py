@@ -1,6 +1,5 @@
 """Many to one: a prompt is read, and one answer comes out: how likely each next character is."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charlm.cli.bars import bar
-from charlm.cli.display import show, write
+from charlm.cli.display import as_json, show, write
 from charlm.models.language_model import LanguageModel
 from charlm.sampling import Choice, after, context, log_probabilities, never_written
 from charlm.text.vocabulary import Vocabulary
@@ -26,12 +25,12 @@ def next_probabilities(
 
 
 def show_next(
-    probabilities: tuple[NDArray[np.float64], NDArray[np.float64]], vocabulary: Vocabulary, count: int, as_json: bool
+    probabilities: tuple[NDArray[np.float64], NDArray[np.float64]], vocabulary: Vocabulary, count: int, json_: bool
 ) -> None:
     """Show the ``count`` likeliest symbols of what `next_probabilities` returned."""
     rows = _rows(*probabilities, vocabulary, count)
-    if as_json:
-        write(json.dumps(rows, ensure_ascii=False) + "\n")
+    if json_:
+        write(as_json(rows))
     else:
         show(_table(rows))
 

@@ -127,7 +127,11 @@ def read_prompt(name: str, checkpoint: "Checkpoint") -> str:
 
 def read_split(checkpoint: "Checkpoint", split: str) -> "Ids":
     """Return the ids of the model's own validation or test text; the corpus must be as it was."""
-    corpus = read_corpus(checkpoint, split)
+    return split_of(read_corpus(checkpoint, split), split)
+
+
+def split_of(corpus: "Corpus", split: str) -> "Ids":
+    """Return the ids of the validation or the test text; raises TextError where none was kept."""
     ids = corpus.validation if split == "validation" else corpus.test
     if len(ids) < 2:
         raise TextError("this model kept no test text: its config has data.test_fraction 0. Use --split validation.")

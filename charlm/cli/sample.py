@@ -24,7 +24,7 @@ from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from charlm.checkpoint import Checkpoint
-    from charlm.cli.copying import Comparison
+    from charlm.cli.copying import Copying
     from charlm.cli.writer import Writer
     from charlm.models.language_model import LanguageModel, Symbols
     from charlm.models.recurrent import RecurrentModel
@@ -125,7 +125,7 @@ def _show_next(
     show_next(next_probabilities(model, vocabulary, prompt, choice), vocabulary, count, as_json)
 
 
-def _comparison(checkpoint: "Checkpoint", samples: "Iterable[Ids]") -> "Comparison":
+def _comparison(checkpoint: "Checkpoint", samples: "Iterable[Ids]") -> "Copying":
     from charlm.cli.copying import compare
 
     return compare(checkpoint, list(samples))

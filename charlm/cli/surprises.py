@@ -1,5 +1,6 @@
 """Every character of a text by its surprise: as coloured text, or as rows with what was expected instead."""
 
+import math
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from charlm.cli.display import output_console, say, show, write
 from charlm.evaluation import predictions
 from charlm.inspection.scale import MIDDLE, SURPRISE
 from charlm.models.language_model import LanguageModel
+from charlm.text.decoding import REPLACEMENT
 from charlm.text.vocabulary import Vocabulary
 from charlm.text.windows import Windows
 
@@ -40,7 +42,9 @@ def show_surprises(model: LanguageModel[Any], vocabulary: Vocabulary, streams: W
 
 def _rows(model: LanguageModel[Any], vocabulary: Vocabulary, streams: Windows) -> Iterator[str]:
     """Yield a line for each predicted character: where it stands, its mark, its surprise, and the likeliest symbols."""
-    marks = vocabulary.marks(range(len(vocabulary)))
+    marks = [
+        _told_apart(*pair) for pair in zip(vocabulary.symbols, vocabulary.marks(range(len(vocabulary))), strict=True)
+    ]
     position = 0
     for window, log_p in predictions(model, streams):
         likeliest = np.argsort(-log_p[0], axis=-1, kind="stable")[:, :_GUESSES]  # (T, N)
@@ -49,6 +53,11 @@ def _rows(model: LanguageModel[Any], vocabulary: Vocabulary, streams: Windows) -
             guesses = [field for index in best for field in (marks[index], f"{np.exp(scores[index]):.4f}")]
             missing = [""] * 2 * (_GUESSES - len(best))
             yield "\t".join([str(position), marks[came], f"{-scores[came] / np.log(2):.4f}", *guesses, *missing]) + "\n"
+
+
+def _told_apart(symbol: str, mark: str) -> str:
+    """Return a symbol's mark; of a byte that is no character by itself, its number."""
+    return f"\\x{ord(symbol):02x}" if mark == REPLACEMENT and len(symbol) == 1 and symbol <= "\xff" else mark
 
 
 def _coloured(model: LanguageModel[Any], vocabulary: Vocabulary, streams: Windows) -> Iterator[Text]:
@@ -74,5 +83,6 @@ def _coloured(model: LanguageModel[Any], vocabulary: Vocabulary, streams: Window
 
 def _style(bits: float) -> Style:
     middle, towards = np.array(MIDDLE), np.array(SURPRISE)
-    red, green, blue = (middle + (towards - middle) * min(bits / _MOST_BITS, 1.0)).round().astype(int)
+    full = min(bits / _MOST_BITS, 1.0) if math.isfinite(bits) else 1.0
+    red, green, blue = (middle + (towards - middle) * full).round().astype(int)
     return Style(color="#000000", bgcolor=f"#{red:02x}{green:02x}{blue:02x}")

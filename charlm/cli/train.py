@@ -84,8 +84,12 @@ def train(
     given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None]
     resolved = read_config(config, [*(settings or []), *given])
     if resolved.model.kind == "markov":
-        if init_from is not None or tensorboard:
-            raise ConfigError("a Markov model is counted: it begins with no weights, and there is no curve to draw.")
+        refused = {"--init-from": init_from is not None, "--tensorboard": tensorboard, "--allow-change": allow_change}
+        if given := [option for option, there in refused.items() if there]:
+            raise ConfigError(
+                f"a Markov model is counted in one pass: no weights to begin with, no curve, nothing to go on from. "
+                f"Leave {' and '.join(given)} out."
+            )
         _count(resolved, config, resume=resume, dry_run=dry_run, quiet=quiet)
         return
     from charlm.cli.beginning import begin
@@ -141,7 +145,7 @@ def _page(trainer: "Trainer", run: "RunDirectory") -> "Told":
     from charlm.cli.run_page import RunPage
     from charlm.training.state import environment
 
-    page = RunPage(run, trainer.config, trainer.corpus, trainer.validation_streams, environment(trainer.device))
+    page = RunPage(run, trainer.config, trainer.corpus, environment(trainer.device))
     return lambda _: page.write(_advice(trainer, run) if trainer.finished else ())
 
 
@@ -163,6 +167,7 @@ def _count(config: "Config", source: "Path", *, resume: bool, dry_run: bool, qui
     """Make a Markov model: counting is one pass, so a run that has one already is done."""
     from charlm.cli import counting
     from charlm.cli.writer import sample_of
+    from charlm.text.corpus import Corpus
     from charlm.training.runs import RunDirectory
 
     if dry_run:
@@ -175,13 +180,14 @@ def _count(config: "Config", source: "Path", *, resume: bool, dry_run: bool, qui
             if counting.check_counted(run, config):
                 _tell(f"{run.path} was counted already; there is nothing to go on from.")
                 return
-        counts = counting.count(config, quiet)
+        corpus = Corpus.read(config.data)
+        model, checkpoint = counting.count(config, corpus, quiet)
         if run:
             run.rewind(None, config)
         else:
             run = held.enter_context(RunDirectory.create(config))
-        counting.keep(run, *counts, sample_of(counts[0]))
-    show(facts(f"{run.path} is counted", _outcome(counts[0].progress, run, counts[1])))
+        counting.keep(run, checkpoint, corpus, sample_of(model, checkpoint))
+    show(facts(f"{run.path} is counted", _outcome(checkpoint.progress, run, corpus)))
 
 
 def _tell(message: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charlm.checkpoint import Checkpoint
-from charlm.cli.display import output_console, show, write
+from charlm.cli.display import drawn, show, write
 from charlm.cli.findings import (
     ablation_table,
     ablations_json,
@@ -84,12 +84,7 @@ def _put(content: "str | RenderableType", output: Path | None) -> None:
     if output is None:
         write(content) if isinstance(content, str) else show(content)
         return
-    if not isinstance(content, str):
-        console = output_console()
-        with console.capture() as drawn:
-            console.print(content)
-        content = drawn.get()
-    write_whole_file(output, content.encode())
+    write_whole_file(output, (content if isinstance(content, str) else drawn(content)).encode())
 
 
 def _one_for_one(checkpoint: Checkpoint, ids: Ids) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from charlm.checkpoint import Checkpoint
-from charlm.models.language_model import Symbols
+from charlm.models.language_model import LanguageModel, Symbols
 from charlm.sampling import sample, until
 from charlm.text.decoding import decoded
 from charlm.text.vocabulary import Ids
@@ -57,9 +57,9 @@ def columns(rows: Iterable[Symbols], num_samples: int) -> list[list[int]]:
     return np.stack(kept, axis=1).tolist() if kept else [[] for _ in range(num_samples)]
 
 
-def sample_of(checkpoint: Checkpoint) -> str:
+def sample_of(model: LanguageModel[Any], checkpoint: Checkpoint) -> str:
     """Return what the model writes now: a stretch of text, or some items."""
     writer = Writer(checkpoint, "", None)
     items = 1 if checkpoint.vocabulary.end is None else _ITEMS
-    rows = sample(checkpoint.model(), checkpoint.vocabulary, seed=checkpoint.config.training.seed, num_samples=items)
+    rows = sample(model, checkpoint.vocabulary, seed=checkpoint.config.training.seed, num_samples=items)
     return writer.between.join(map(writer.text, columns(islice(rows, _SAMPLE_LENGTH), items)))

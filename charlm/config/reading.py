@@ -123,7 +123,8 @@ def _describe(detail: ErrorDetails, origins: Origins) -> str:
         case "string_pattern_mismatch":
             return f"{origins[nearest]}: {key}: expected auto, cpu, cuda, cuda:N or mps, got {got}"
         case "value_error":
-            return f"{origins[nearest]}: {key}: {detail['ctx']['error']}, got {got}"
+            found = f", got {got}" if len(place) > 1 else ""  # what stands in a whole section is no news
+            return f"{origins[nearest]}: {key}: {detail['ctx']['error']}{found}"
         case _:
             return f"{origins[nearest]}: {key}: {detail['msg'].replace('Input should be', 'expected')}, got {got}"
 

@@ -100,10 +100,18 @@ class ModelConfig(Section):
     @classmethod
     def _is_read_by_this_kind(cls, value: object, info: ValidationInfo) -> object:
         name, kind = str(info.field_name), info.data.get("kind")
-        readers = {"nonlinearity": "rnn", "order": "markov"}.get(name, "rnn, lstm, gru")
-        if value != cls.default(name) and kind is not None and kind not in readers.split(", "):
+        if value != cls.default(name) and kind is not None and not is_read(f"model.{name}", kind):
+            readers = ", ".join(kind for kind in ("rnn", "lstm", "gru", "markov") if is_read(f"model.{name}", kind))
             raise ValueError(f"only model.kind: {readers} reads this; leave it at {cls.default(name)}")
         return value
+
+
+def is_read(key: str, kind: str) -> bool:
+    """Return whether a model of this kind reads the setting ``section.key``."""
+    if kind != "markov":
+        return key != "model.order" and (key != "model.nonlinearity" or kind == "rnn")
+    section, _, name = key.partition(".")
+    return {"model": name in ("kind", "order"), "training": name in ("seed", "evaluation_lanes")}.get(section, True)
 
 
 class TrainingConfig(Section):
@@ -217,13 +225,19 @@ class Config(Section):
     @field_validator("training")
     @classmethod
     def _counting_is_not_trained(cls, value: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
-        model = info.data.get("model")
-        if model is not None and model.kind == "markov":
-            usual = TrainingConfig(seed=value.seed)
-            others = [name for name in TrainingConfig.model_fields if getattr(value, name) != getattr(usual, name)]
-            if others:
-                raise ValueError(
-                    "model.kind: markov is counted in one pass and reads nothing of this section but the seed; "
-                    f"leave {', '.join(others)} at the default"
-                )
+        model, plain = info.data.get("model"), TrainingConfig()
+        if model is not None and model.kind == "markov" and value.device in ("auto", "cpu"):
+            plain = plain.model_copy(update={"device": value.device})
+        others = [
+            name
+            for name in TrainingConfig.model_fields
+            if model is not None
+            and not is_read(f"training.{name}", model.kind)
+            and getattr(value, name) != getattr(plain, name)
+        ]
+        if others:
+            raise ValueError(
+                "model.kind: markov is counted in one pass on the CPU, and reads nothing of this section but seed and "
+                f"evaluation_lanes; leave {', '.join(others)} at the default"
+            )
         return value

@@ -157,7 +157,9 @@ def check_counts(order: int, vocabulary_size: int, tensors: Mapping[str, NDArray
     levels = _counts_in(order, tensors)
     for length, level in enumerate(levels):
         if not _could_be_counted(level, levels[length - 1] if length else None, vocabulary_size):
-            raise CheckpointError(f"no text could have its counts of contexts of {length} symbols. Use another one.")
+            raise CheckpointError(
+                f"no text could have its counts of what follows {length} symbols. Use another checkpoint."
+            )
 
 
 def _counts_in(order: int, tensors: Mapping[str, NDArray[Any]]) -> list[Counts]:

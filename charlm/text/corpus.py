@@ -34,7 +34,7 @@ class Corpus:
 
     paths: tuple[str, ...]
     sha256: str
-    """Digest of the files' bytes, joined in order."""
+    """Digest of the files' bytes, joined in order; where each file is an item, with an ``<end>`` behind each."""
     vocabulary: Vocabulary
     ids: Ids
     validation_start: int
@@ -52,10 +52,10 @@ class Corpus:
         counts, digest = _count(files, data)
         vocabulary = vocabulary or _vocabulary_of(counts, data)
         ids = _encode(files, data, vocabulary, int(counts.sum()))
-        validation_start, test_start = (
-            _between_items(ids, int(len(ids) * share), vocabulary.end)
-            for share in (1 - data.validation_fraction - data.test_fraction, 1 - data.test_fraction)
-        )
+        places = [
+            int(len(ids) * (1 - held)) for held in (data.validation_fraction + data.test_fraction, data.test_fraction)
+        ]
+        validation_start, test_start = places if vocabulary.end is None else _between_items(ids, vocabulary.end, places)
         corpus = cls(data.path, digest, vocabulary, ids, validation_start, test_start)
         corpus._check_splits(data)
         return corpus
@@ -130,12 +130,15 @@ def _vocabulary_of(counts: NDArray[np.int64], data: DataConfig) -> Vocabulary:
     return Vocabulary.of_code_points(counts, data.normalization, data.minimum_count)
 
 
-def _between_items(ids: Ids, place: int, end: int | None) -> int:
-    """Return ``place``, or where there are ends (id ``end``) the nearest one."""
-    if end is None:
-        return place
+def _between_items(ids: Ids, end: int, places: list[int]) -> list[int]:
+    """Return the ends (id ``end``) nearest to two places, with an item in every split that wants one, if it can be."""
     ends = np.flatnonzero(ids == end)
-    return int(ends[np.abs(ends - place).argmin()])
+    items, last = len(ends) - 1, len(ends) - 1 - int(places[1] < len(ids))  # where the test split begins, at the latest
+    first, second = (int(np.abs(ends - place).argmin()) for place in places)
+    if items > 1 and last > 1:
+        second = min(max(second, 2), last)
+        first = min(max(first, 1), second - 1)
+    return [int(ends[first]), int(ends[second])]
 
 
 def itemized(texts: Iterable[Iterable[str]], data: DataConfig) -> Iterator[str]:
@@ -168,6 +171,8 @@ def _count(files: list[Path], data: DataConfig) -> tuple[NDArray[np.int64], str]
         for piece in pieces:
             digest.update(piece)
             yield piece
+        if data.documents == "file":  # where one ends is a part of the text too, and no byte says so
+            digest.update(END.encode())
 
     texts = (text_pieces(hashed(byte_pieces(path)), str(path), data) for path in files)
     for text in itemized(texts, data):

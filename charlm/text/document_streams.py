@@ -17,7 +17,7 @@ Letters: B lanes, T steps in a window, W windows in a pass.
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class DocumentStreams:
         self._starts, self._lengths = ends[:-1], np.diff(ends)  # of each item
         self._windows = -(-self._lengths // window)
         self._lane_edges = _shared_out(self._windows, lanes)
-        self._pass = lru_cache(maxsize=1)(self._arranged)
+        self._now = 0, self._arranged(0)
 
     @cached_property
     def _length(self) -> int:
@@ -91,6 +91,12 @@ class DocumentStreams:
     def fraction(self, step: int) -> float:
         """Return the passes made after ``step`` steps, such as 1.25."""
         return step / len(self)
+
+    def _pass(self, number: int) -> _Pass:
+        """Return the windows of pass ``number``; those of the one that is read are kept, some 40 bytes an item."""
+        if self._now[0] != number:
+            self._now = number, self._arranged(number)
+        return self._now[1]
 
     def _arranged(self, number: int) -> _Pass:
         """Return where each window of pass ``number`` lies."""

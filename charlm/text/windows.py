@@ -45,7 +45,7 @@ class Windows(Protocol):
 
     @property
     def padding(self) -> float:
-        """Share of a pass's places at which there is nothing to guess."""
+        """Share of places at which there is nothing to guess, in the first pass."""
 
     def at(self, step: int) -> Window:
         """Return the window that step number ``step``, from 0, reads."""

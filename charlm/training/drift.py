@@ -65,6 +65,7 @@ SETTLED = frozenset(
     }
 )
 
+_ALONG = " (--init-from takes this one's weights along, if its sizes stay)"
 _SCHEDULED = ("training.epochs", "training.steps")
 _LANES = ("training.batch_size", "training.sequence_length")
 _WEIGHTS = frozenset(
@@ -112,7 +113,7 @@ def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str
     if any(change.key in SETTLED for change in found):
         raise CheckpointError(
             f"this run cannot go on with these settings:\n  {table}\nTake back what is settled, or start a run of "
-            "its own with another --name (--init-from takes this one's weights along, if its sizes stay)."
+            f"its own with another --name{_ALONG if now.model.kind != 'markov' else ''}."
         )
     needed = [change.key for change in found if change.key in CHANGES_THE_RUN - set(allowed)]
     if needed:
@@ -123,6 +124,8 @@ def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str
 
 def check_weights(source: Config, now: Config) -> None:
     """Raise CheckpointError unless a model of ``now`` can take the weights of one of ``source``."""
+    if source.model.kind == "markov":
+        raise CheckpointError("this is a Markov model: it was counted and has no weights to begin with.")
     found = [change for change in changes(source, now) if change.key in _WEIGHTS]
     if found:
         table = "\n  ".join(_rows(found, [""] * len(found)))

@@ -38,9 +38,9 @@ def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
     given = Path(name)
     if os.path.isfile(given):
         return given
-    for run in (given, directory / name):
-        if os.path.isdir(run):
-            return _best_in(run)
+    folders = [run for run in (given, directory / name) if os.path.isdir(run)]
+    if folders:  # a folder of that name may stand in the way of the run that is meant
+        return _best_in(next((run for run in folders if os.path.isfile(run / BEST)), folders[0]))
     raise CheckpointError(
         f"{name}: no such checkpoint file, run folder or run in {directory}/. {_known_runs(directory)}"
     )

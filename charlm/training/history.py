@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from charlm.config.reading import KEYS, read_config
-from charlm.config.settings import Config, DataConfig
+from charlm.config.settings import Config, DataConfig, is_read
 from charlm.errors import ConfigError, StorageError
 from charlm.training.drift import Change, changes
 from charlm.training.finding import LATEST, beginning
@@ -22,6 +22,8 @@ CONFIG = "config.yaml"
 """The file of a run that holds every setting."""
 REPORT = "report.html"
 """The file of a run that is its page."""
+UNREAD = "—"
+"""Stands for the value of a setting that a run's kind of model does not read."""
 NAMES = frozenset({"run.name", "run.directory"})
 """Settings that say what a run is called, not what it is."""
 
@@ -159,14 +161,21 @@ def latest_name(directory: Path) -> str | None:
 
 
 def differences(configs: Sequence[Config]) -> list[Difference]:
-    """Return every setting in which configs differ, in the order of the config; what they are called does not count."""
-    first, *others = configs
-    found = [{change.key: change for change in changes(first, other)} for other in others]
+    """Return every setting in which configs differ, in the order of the config; what they are called does not count.
+
+    Only runs whose kind of model reads a setting can differ in it; the others have it as `UNREAD`.
+    """
+    trees = [config.model_dump() for config in configs]
     rows = []
     for key in KEYS:
-        was = [change[key].was for change in found if key in change]
-        if was and key not in NAMES:
-            rows.append(Difference(key, (was[0], *(change[key].now if key in change else was[0] for change in found))))
+        section, _, name = key.partition(".")
+        values = [
+            tree[section][name] if is_read(key, config.model.kind) else UNREAD
+            for config, tree in zip(configs, trees, strict=True)
+        ]
+        known = [value for value in values if value is not UNREAD]
+        if key not in NAMES and any(value != known[0] for value in known):
+            rows.append(Difference(key, tuple(values)))
     return rows
 
 

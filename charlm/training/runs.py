@@ -96,9 +96,10 @@ class RunDirectory:
 
     def config(self) -> Config | None:
         """Return the settings that lie in the folder; None where they cannot be read."""
+        path = self.path / "config.yaml"
         try:
-            return read_config(self.path / "config.yaml")
-        except ConfigError:
+            return read_config(path) if path.is_file() else None  # a pipe would wait for ever
+        except (ConfigError, OSError):
             return None
 
     def metrics(self) -> list[dict[str, Any]]:
