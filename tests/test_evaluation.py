@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
+from charlm import evaluation
 from charlm.checkpoint import Checkpoint
 from charlm.config.settings import ModelConfig
 from charlm.evaluation import Score, evaluate, predictions
@@ -323,3 +324,15 @@ def test_clearing_some_texts_leaves_the_given_state_as_it_was(kind) -> None:
 
     for layer, kept in zip(state, before, strict=True):
         assert all(np.array_equal(layer[name], values) for name, values in kept.items())
+
+
+@pytest.mark.parametrize("numbers", [1, 40, 10_000])
+def test_a_window_read_in_parts_scores_the_same(numbers: int, trained, monkeypatch) -> None:
+    checkpoint = Checkpoint.load(trained["lstm"] / "best.safetensors")
+    model, vocabulary = checkpoint.model(), checkpoint.vocabulary
+    streams = evaluation_streams(vocabulary.encode(TEXT[:700]), 2)
+    whole = evaluate(model, vocabulary, streams)
+    monkeypatch.setattr(evaluation, "_NUMBERS", numbers)
+    sizes = [window.inputs.shape[1] for window, _ in predictions(model, streams)]
+    assert max(sizes) == min(max(numbers // (2 * len(vocabulary)), 1), 256)
+    assert evaluate(model, vocabulary, streams).nats == pytest.approx(whole.nats, rel=1e-6)

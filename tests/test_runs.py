@@ -134,3 +134,13 @@ def test_metrics_that_cannot_be_written_are_said_so(config) -> None:
 
     with pytest.raises(StorageError, match=r"metrics\.jsonl: cannot read this file"):
         run.record({"step": 1})
+
+
+def test_a_folder_of_a_runs_name_does_not_stand_in_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path("poems"), Path("runs/poems")):
+        folder.mkdir(parents=True)
+    Path("runs/poems/best.safetensors").touch()
+    assert find_checkpoint("poems") == Path("runs/poems/best.safetensors")
+    Path("poems/best.safetensors").touch()
+    assert find_checkpoint("poems") == Path("poems/best.safetensors")

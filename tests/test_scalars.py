@@ -133,3 +133,12 @@ def test_a_plan_writes_no_curves(charlm: Run, tmp_path: Path) -> None:
     result = charlm("train", "--config", "tiny.yaml", "--dry-run", "--tensorboard")
     assert result.exit_code == 0
     assert untouched(tmp_path) == before
+
+
+def test_a_file_where_the_curves_should_be_is_told_and_the_run_stays(workshop: Workshop) -> None:
+    workshop.finished("run", SETTINGS)
+    (workshop.runs / "run" / FOLDER).write_text("in the way", encoding="utf-8")
+    result = workshop.train("run", SETTINGS | {"training.steps": 16}, "--resume", "--tensorboard")
+    assert result.exit_code == 74
+    assert f"{FOLDER}: cannot write curves for TensorBoard here" in result.stderr
+    assert (workshop.runs / "run" / FOLDER).read_text(encoding="utf-8") == "in the way"

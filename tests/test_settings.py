@@ -238,7 +238,7 @@ TRAINED: dict[str, Any] = {
 
 def test_the_settings_that_a_markov_model_does_not_read_are_all_tried_below() -> None:
     assert {"kind", "order", *NETWORKS} == set(ModelConfig.model_fields)
-    assert {"seed", *TRAINED} == set(TrainingConfig.model_fields)
+    assert {"seed", "evaluation_lanes", *TRAINED} == set(TrainingConfig.model_fields)
     assert all(ModelConfig.default(key) != value for key, value in NETWORKS.items())
     assert all(TrainingConfig.default(key) != value for key, value in TRAINED.items())
 

@@ -270,3 +270,11 @@ def test_another_process_writes_the_whole_file(target: Path) -> None:
     done = write_elsewhere("quietly", target)
     assert (done.returncode, done.stderr) == (0, "")
     assert target.read_bytes() == b"n" * 300_000
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_folder_is_no_place_for_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match="cannot write 1 bytes here"):
+        write_whole_file(Path(name), b"x")
+    assert list(tmp_path.iterdir()) == []
