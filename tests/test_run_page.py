@@ -130,7 +130,8 @@ def test_a_long_text_is_counted_at_its_beginning_and_that_is_said(
         shown = words(page(run.path))
     streams = evaluation_streams(corpus.validation[:60], config.training.evaluation_lanes)
     for order, bits in markov_bits(corpus.train[:300], corpus.vocabulary, streams):
-        assert f"Markov {order} (300 characters, on 60) : {bits:.3f}," in shown
+        assert f"Markov {order} : {bits:.3f}," in shown
+    assert "counted on the first 300 characters, scored on 60" in shown
     assert "Try a longer text." in shown
 
 

@@ -24,21 +24,20 @@ class RunPage:
     def __init__(self, run: RunDirectory, config: Config, corpus: Corpus, environment: Mapping[str, str]) -> None:
         self._run = run
         self._config = config
-        self._corpus = corpus
-        self._environment = environment
+        self._vocabulary = corpus.vocabulary
+        whole = corpus.train, corpus.validation
+        self._read = [_beginning(*pair, corpus.vocabulary.end) for pair in zip(whole, _MOST, strict=True)]
+        counted, scored = (f"{len(ids):,}" for ids in self._read)
+        cut = [len(ids) for ids in self._read] != [len(ids) for ids in whole]
+        told = {"Markov models": f"counted on the first {counted} characters, scored on {scored}"} if cut else {}
+        self._environment = {**environment, **told}
 
     @cached_property
     def _baselines(self) -> dict[str, float]:
-        corpus, vocabulary = self._corpus, self._corpus.vocabulary
-        training, validation = (
-            _beginning(ids, most, vocabulary.end)
-            for ids, most in zip((corpus.train, corpus.validation), _MOST, strict=True)
-        )
-        whole = len(training) == len(corpus.train) and len(validation) == len(corpus.validation)
-        about = "" if whole else f" ({len(training):,} characters, on {len(validation):,})"
-        streams = evaluation_streams(validation, self._config.training.evaluation_lanes, vocabulary.end)
-        orders = markov_bits(training, vocabulary, streams)
-        return {"uniform": uniform_bits(vocabulary)} | {f"Markov {order}{about}": bits for order, bits in orders}
+        training, validation = self._read
+        streams = evaluation_streams(validation, self._config.training.evaluation_lanes, self._vocabulary.end)
+        orders = markov_bits(training, self._vocabulary, streams)
+        return {"uniform": uniform_bits(self._vocabulary)} | {f"Markov {order}": bits for order, bits in orders}
 
     def write(self, advice: Sequence[str] = ()) -> None:
         """Write it from what the run has recorded so far; raises StorageError when the disk refuses."""
