@@ -126,10 +126,13 @@ def test_the_result_says_how_good_it_is_and_what_to_type_next(count: Run) -> Non
     assert shown["next"].startswith("charlm sample --checkpoint runs/counts --prompt ")
 
 
-def test_off_a_terminal_nothing_is_told_but_the_result_quiet_or_not(count: Run) -> None:
+def test_off_a_terminal_a_line_says_what_is_counted_unless_it_is_to_be_quiet(count: Run) -> None:
     loud, quiet = count(), count("--quiet")
     assert loud.exit_code == quiet.exit_code == 0
-    assert loud.stderr == quiet.stderr == ""
+    assert re.fullmatch(
+        rf"charlm: counting what follows up to \d characters in {int(len(TEXT) * 0.9):,}\n", loud.stderr
+    )
+    assert quiet.stderr == ""
     assert quiet.stdout.splitlines()[0] == "runs/counts-2 is counted"
 
 

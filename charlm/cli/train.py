@@ -181,6 +181,8 @@ def _count(config: "Config", source: "Path", *, resume: bool, dry_run: bool, qui
                 _tell(f"{run.path} was counted already; there is nothing to go on from.")
                 return
         corpus = Corpus.read(config.data)
+        if not quiet:
+            _tell(f"counting what follows up to {config.model.order} {config.data.unit}s in {len(corpus.train):,}")
         model, checkpoint = counting.count(config, corpus, quiet)
         if run:
             run.rewind(None, config)
