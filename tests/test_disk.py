@@ -1,7 +1,6 @@
 """Disks that are full, over quota, read-only or gone: one line says so, and what was saved before is whole."""
 
 import errno
-import json
 import os
 import re
 import resource
@@ -30,8 +29,8 @@ from tests.conftest import TEXT, Run, make_config
 from tests.interruptions import Remains, differences, remains
 from tests.processes import run_in_shell
 from tests.stage import STEP, Actor, at, pause_at, perform
+from tests.unbroken import TRAIN, check_goes_on, check_whole
 
-TRAIN = ("train", "--config", "tiny.yaml")
 RUN = Path("runs/gru")
 EVALUATED = (4, 8)
 OUTCOMES = (
@@ -100,24 +99,6 @@ def check_refused(code: int, stderr: str, path: Path, reason: str) -> int:
     return int(told[1].replace(",", ""))
 
 
-def check_whole(folder: Path) -> None:
-    """Hold that every file that is there is whole, and nothing temporary is left."""
-    assert [path.name for path in (folder / "runs").rglob(".*")] == []
-    for path in (folder / RUN).glob("*.safetensors"):
-        Checkpoint.load(path)
-    if (folder / RUN / "metrics.jsonl").exists():
-        assert all(json.loads(line) for line in (folder / RUN / "metrics.jsonl").read_text("utf-8").splitlines())
-
-
-def check_goes_on(folder: Path, undisturbed: Remains) -> None:
-    """Hold that nothing is broken and that ``--resume`` ends as the run that met with nothing."""
-    check_whole(folder)
-    resumed = perform(folder, *TRAIN, "--resume", "--quiet")
-    assert (resumed.code, resumed.stderr) == (0, "")
-    assert differences(undisturbed, remains(folder / RUN)) == []
-    check_whole(folder)
-
-
 # A disk that takes only so much, in real processes
 
 
@@ -151,7 +132,7 @@ def test_a_file_that_does_not_fit_ends_training_with_the_others_whole(
     assert needed == pytest.approx(len(first_line or (finished / name).read_bytes()), abs=40)
     assert needed > limit
     assert sorted(path.name for path in (folder / RUN).glob("*")) == sorted(left)
-    check_goes_on(folder, undisturbed)
+    check_goes_on(folder, RUN, undisturbed)
 
 
 # A disk that refuses one kind of file, at one moment of its writing
@@ -248,7 +229,7 @@ def test_a_disk_that_refuses_any_file_ends_training_with_the_others_whole(
     assert result.stdout == ""
     del result  # its traceback holds on to the run's folder
     assert saved(folder) == kept
-    check_whole(folder)
+    check_whole(folder / RUN)
     resumed = train("--resume", "--quiet")
     assert (resumed.exit_code, resumed.stderr) == (0, "")
     assert differences(undisturbed, remains(folder / RUN)) == []
@@ -384,7 +365,7 @@ def test_a_folder_called_latest_is_named_before_training_has_cost_anything(train
     assert "Traceback" not in result.stderr
     assert (folder / "runs/latest/mine").read_bytes() == b"mine"
     assert "step 4/8" not in result.stderr
-    check_whole(folder)
+    check_whole(folder / RUN)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +449,7 @@ def test_a_run_whose_folder_is_closed_ends_with_the_checkpoint_before(
     assert line.startswith(f"charlm: {RUN}/metrics.jsonl: cannot ")
     assert os.strerror(errno.EACCES) in line
     assert (ended.code, "Traceback" in ended.stderr) == (74, False)
-    check_goes_on(folder, undisturbed)
+    check_goes_on(folder, RUN, undisturbed)
 
 
 @no_root
@@ -702,7 +683,7 @@ def test_a_killed_process_holds_nothing(folder: Path, undisturbed: Remains) -> N
         first.signal(signal.SIGKILL)
         assert first.ends().code == -signal.SIGKILL
 
-    check_goes_on(folder, undisturbed)
+    check_goes_on(folder, RUN, undisturbed)
 
 
 def test_a_folder_is_held_until_it_is_closed_or_forgotten(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Signals to real processes: whatever they are doing, they end or go on with all that they had, and say how."""
 
 import fcntl
-import json
 import os
 import pty
 import signal
@@ -45,8 +44,8 @@ from tests.stage import (
     perform,
     read_all,
 )
+from tests.unbroken import TRAIN, check_goes_on, check_whole
 
-TRAIN = ("train", "--config", "tiny.yaml")
 STEPS = 10
 EVALUATED = (4, 8, 10)
 CODES = {SIGINT: 130, SIGTERM: 143}
@@ -88,24 +87,6 @@ def saved(folder: Path) -> list[int]:
     return [Checkpoint.load(path).progress.step for path in full_checkpoints(folder / RUN)]
 
 
-def check_whole(folder: Path) -> None:
-    """Hold that every file that is there is whole, and nothing temporary is left."""
-    assert [path.name for path in (folder / "runs").rglob(".*")] == []
-    for path in (folder / RUN).glob("*.safetensors"):
-        Checkpoint.load(path)
-    if (folder / RUN / "metrics.jsonl").exists():
-        assert all(json.loads(line) for line in (folder / RUN / "metrics.jsonl").read_text("utf-8").splitlines())
-
-
-def check_goes_on(folder: Path, undisturbed: Remains) -> None:
-    """Hold that nothing is broken and that ``--resume`` ends as the run that was not disturbed."""
-    check_whole(folder)
-    resumed = perform(folder, *TRAIN, "--resume", "--quiet")
-    assert (resumed.code, resumed.stderr) == (0, "")
-    assert differences(undisturbed, remains(folder / RUN)) == []
-    check_whole(folder)
-
-
 def check_saved_at(folder: Path, step: int) -> None:
     found = newest_checkpoint(folder / RUN)
     assert found is not None
@@ -136,7 +117,7 @@ def test_a_signal_to_stop_ends_training_with_this_step_saved(
     assert "Traceback" not in ended.stderr
     check_saved_at(folder, step)
     assert saved(folder) == sorted({*(evaluated for evaluated in EVALUATED if evaluated < step), step})
-    check_goes_on(folder, undisturbed)
+    check_goes_on(folder, RUN, undisturbed)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -151,7 +132,7 @@ def test_sigusr1_saves_this_step_and_training_goes_on(place: str, folder: Path, 
     assert ended.stdout.startswith(f"{RUN} is trained\n")
     assert saved(folder) == sorted({step, *EVALUATED})
     assert differences(undisturbed, remains(folder / RUN)) == []
-    check_whole(folder)
+    check_whole(folder / RUN)
 
 
 def test_what_sigusr1_saved_is_as_good_to_go_on_from_as_any(folder: Path, undisturbed: Remains) -> None:
@@ -161,7 +142,7 @@ def test_what_sigusr1_saved_is_as_good_to_go_on_from_as_any(folder: Path, undist
         actor.pauses().signal(signal.SIGKILL)
 
     assert saved(folder) == [4, 6]
-    check_goes_on(folder, undisturbed)
+    check_goes_on(folder, RUN, undisturbed)
 
 
 # Twice: end at once, and harm nothing
@@ -178,7 +159,7 @@ def test_a_second_signal_stops_at_once_without_this_step(number: Signals, folder
     assert (ended.code, ended.stdout) == (CODES[number], "")
     assert "Traceback" not in ended.stderr
     assert saved(folder) == [4]
-    check_goes_on(folder, undisturbed)
+    check_goes_on(folder, RUN, undisturbed)
 
 
 @pytest.mark.parametrize(("first", "second"), [(SIGINT, SIGTERM), (SIGTERM, SIGINT)])
@@ -190,7 +171,7 @@ def test_the_second_signal_need_not_be_the_first_again(first: Signals, second: S
         ended = actor.ends()
 
     assert ended.code == CODES[second]
-    check_whole(folder)
+    check_whole(folder / RUN)
 
 
 def test_two_sigusr1_save_both_steps_and_training_goes_on(folder: Path, undisturbed: Remains) -> None:
@@ -245,7 +226,7 @@ def test_a_second_signal_at_any_moment_of_a_save_harms_no_file(
 
     assert (ended.code, ended.stdout) == (CODES[number], "")
     assert "Traceback" not in ended.stderr
-    check_goes_on(folder, undisturbed)
+    check_goes_on(folder, RUN, undisturbed)
 
 
 @pytest.mark.parametrize(("place", "nth"), [moment for moment in MOMENTS if moment[0] == FSYNC])
@@ -261,7 +242,7 @@ def test_a_signal_is_answered_on_standard_error_or_nowhere_at_all(
         ended = actor.ends()
 
     assert ended.code == 143
-    check_goes_on(folder, undisturbed)
+    check_goes_on(folder, RUN, undisturbed)
 
 
 def close_standard_streams() -> None:
@@ -325,7 +306,7 @@ def test_ctrl_c_while_the_folder_is_made_leaves_a_run_that_can_go_on(
         ended = actor.ends()
 
     assert (ended.code, ended.stdout, ended.stderr.strip()) == (130, "", "")
-    check_goes_on(folder, undisturbed)
+    check_goes_on(folder, RUN, undisturbed)
 
 
 @each_stopping

@@ -6,6 +6,7 @@ import time
 from tqdm import tqdm
 
 from charlm.checkpoint import Checkpoint, CorpusIdentity, Progress
+from charlm.cli.display import is_watched
 from charlm.cli.run_page import RunPage
 from charlm.config.settings import Config
 from charlm.errors import CheckpointError
@@ -36,7 +37,7 @@ def count(config: Config, corpus: Corpus, quiet: bool) -> tuple[MarkovModel, Che
     vocabulary = corpus.vocabulary
     started = time.perf_counter()
     levels = counted(corpus.train, config.model.order, len(vocabulary), vocabulary.end)
-    shown = tqdm(levels, total=config.model.order + 1, unit="order", file=sys.stderr, disable=quiet or not _watched())
+    shown = tqdm(levels, total=config.model.order + 1, unit="order", file=sys.stderr, disable=quiet or not is_watched())
     model = MarkovModel(list(shown), len(vocabulary))
     streams = evaluation_streams(corpus.validation, config.training.evaluation_lanes, vocabulary.end)
     score = evaluate(model, vocabulary, streams)
@@ -69,10 +70,6 @@ def check_counted(run: RunDirectory, config: Config) -> bool:
     check_resume(checkpoint.config, config, [])
     same_corpus(checkpoint, config)
     return True
-
-
-def _watched() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _progress(score: Score, characters: int, seconds: float) -> Progress:

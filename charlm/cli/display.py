@@ -85,6 +85,11 @@ def say(message: str) -> None:
             _abandon(2)
 
 
+def is_watched() -> bool:
+    """Return whether standard error is a terminal, so that a bar may move there."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def printable(text: str) -> str:
     """Return text with its controls written out and of a bounded size: no stranger's file steers the terminal."""
     kept = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

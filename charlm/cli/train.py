@@ -4,14 +4,13 @@ import json
 import os
 import re
 import shlex
-import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charlm.cli.config import ConfigOption, SetOption
-from charlm.cli.display import facts, say, show
+from charlm.cli.display import facts, is_watched, say, show
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -201,11 +200,7 @@ def _watch(trainer: "Trainer", quiet: bool) -> "Progress":
 
     if quiet:
         return Silence()
-    return (
-        Bar(trainer.progress.step, trainer.total_steps)
-        if sys.stderr is not None and sys.stderr.isatty()
-        else Lines(trainer.total_steps)
-    )
+    return Bar(trainer.progress.step, trainer.total_steps) if is_watched() else Lines(trainer.total_steps)
 
 
 def _outcome(progress: "Reached", run: "RunDirectory", corpus: "Corpus") -> list[tuple[str, object]]:

@@ -5,7 +5,7 @@
     order k    what follows the last k
 
 Long contexts are rarely seen, so each distribution gives a little of every count away to that of the context one symbol
-shorter: interpolated modified Kneser–Ney (Chen & Goodman 1998, section 3, equations 2 to 4),
+shorter: interpolated modified Kneser–Ney (Chen & Goodman 1998, "An empirical study of smoothing techniques"),
 
     p(x | h) = (c(h x) − D(c(h x))) / c(h) + left(h) · p(x | h′)          left(h) = Σ D(c(h x)) / c(h)
 
@@ -181,7 +181,7 @@ def _level(level: Counts, amounts: Integers, size: int) -> _Level:
 
 
 def _discounts(amounts: Integers) -> tuple[float, ...]:
-    """Return what is taken from counts of 1, 2, and 3 or more: Chen & Goodman's equation 17, by counts of counts."""
+    """Return what is taken from counts of 1, 2, and 3 or more: by counts of counts, as Chen & Goodman estimate it."""
     n = [int((amounts == count).sum()) for count in range(1, 5)]
     if 0 in n:
         return _USUAL_DISCOUNTS
