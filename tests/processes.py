@@ -1,10 +1,12 @@
 """The command line as a real process: with its own standard streams, or on a terminal."""
 
+import json
 import os
 import pty
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
 from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "charlm")
@@ -64,3 +66,55 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 1 << 16)
     except OSError:  # Linux says so when the last writer has gone
         return b""
+
+
+_WITHOUT_TORCH = """
+import json, sys
+from charlm.cli.app import app
+
+for arguments in json.loads(sys.argv[1]):
+    try:
+        app(arguments)
+    except SystemExit as end:
+        assert end.code == 0, (arguments, end.code)
+    assert "torch" not in sys.modules, arguments
+print("all done", file=sys.stderr)
+"""
+_WITHOUT_AN_EXTRA = """
+import json, sys
+sys.modules[sys.argv[2]] = None  # as where the extra was not installed
+from charlm.cli.app import app
+
+for arguments in json.loads(sys.argv[1]):
+    try:
+        app(arguments)
+    except SystemExit as end:
+        print("exit", end.code, file=sys.stderr)
+"""
+
+
+def check_torch_is_left_alone(folder: Path, lines: Sequence[Sequence[str]]) -> None:
+    """Run these command lines in one process, and hold that all end well and none imports torch."""
+    child = _run_python(folder, _WITHOUT_TORCH, json.dumps(lines))
+    assert child.returncode == 0, child.stderr
+    assert child.stderr.endswith("all done\n")
+
+
+def told_without(package: str, folder: Path, lines: Sequence[Sequence[str]]) -> str:
+    """Run these command lines in one process that lacks a package; return all messages, each with its exit code."""
+    child = _run_python(folder, _WITHOUT_AN_EXTRA, json.dumps(lines), package)
+    assert child.returncode == 0, child.stderr
+    return child.stderr
+
+
+def _run_python(folder: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *arguments],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",  # an archive is no text
+        timeout=120,
+        check=False,
+    )

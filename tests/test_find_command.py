@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +20,8 @@ from charlm.inspection.trace import Unit, Watched
 from charlm.inspection.units import Finding, find
 from charlm.models.recurrent import tensor_shapes
 from tests.conftest import TEXT, Run, make_config, train
-from tests.processes import ENVIRONMENT, SIZE, run_on_terminal
+from tests.processes import SIZE, check_torch_is_left_alone, run_on_terminal
 from tests.test_ablation import held_steps
-from tests.test_without_torch import CHILD
 
 KINDS = ["rnn", "lstm", "gru"]
 FIELDS = ["layer", "index", "signal", "train", "held_out", "auc", "null95", "beats_null"]
@@ -437,16 +434,7 @@ def test_finding_ablating_and_clamping_leave_torch_alone(trained: dict[str, Path
         [*inspect, "--ablate", "1:1", "--format", "json"],
         ["sample", "-c", str(trained["gru"]), "--length", "20", "--clamp", "0:1=1"],
     ]
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, json.dumps(lines)],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr.decode()
-    assert child.stderr.decode().endswith("all done\n")
+    check_torch_is_left_alone(tmp_path, lines)
 
 
 def test_a_byte_model_is_searched_byte_by_byte(charlm: Run, tmp_path: Path) -> None:

@@ -1,11 +1,8 @@
 """Pictures are whole, the same every time, and draw whatever characters and names they are given."""
 
 import io
-import json
 import logging
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,7 @@ from charlm.inspection.reach import Connections, Reach
 from charlm.inspection.scale import HIGH, LOW, MIDDLE
 from charlm.inspection.trace import Trace, Unit
 from tests.conftest import TEXT, Run
-from tests.processes import ENVIRONMENT
+from tests.processes import told_without
 
 MODEL = ModelConfig(kind="rnn")
 WIDTH = 1792  # pixels
@@ -219,18 +216,6 @@ def test_a_model_that_lets_nothing_through_does_not_flatten_the_others() -> None
 
 # As a command
 
-CHILD = """
-import json, sys
-sys.modules["matplotlib"] = None  # as where the extra was not installed
-from charlm.cli.app import app
-
-for arguments in json.loads(sys.argv[1]):
-    try:
-        app(arguments)
-    except SystemExit as end:
-        print("exit", end.code, file=sys.stderr)
-"""
-
 
 def test_without_matplotlib_a_picture_is_refused_with_the_extra_to_install(
     trained: dict[str, Path], tmp_path: Path
@@ -243,17 +228,9 @@ def test_without_matplotlib_a_picture_is_refused_with_the_extra_to_install(
         ["inspect-gradients", "-c", run, "--lags", "5", "--format", "html", "--output", "d.html"],
         ["inspect-hidden", "-c", run, "--text", "fox", "--output", "e.txt"],
     ]
-    child = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CHILD, json.dumps(lines)],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    told = told_without("matplotlib", tmp_path, lines)
     refusal = "charlm: --format png draws with matplotlib: pip install 'charlm[plot]'.\nexit 2\n"
-    assert child.stderr == refusal * 3 + "exit 0\n" * 2
+    assert told == refusal * 3 + "exit 0\n" * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.html", "e.txt"]
 
 

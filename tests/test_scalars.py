@@ -1,8 +1,6 @@
 """``charlm train --tensorboard``: what TensorBoard reads back is what ``metrics.jsonl`` says."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from charlm.training.metrics import METRICS
 from charlm.training.scalars import FOLDER
 from tests.conftest import TEXT, Run, make_config, train
 from tests.interruptions import MOMENTS, Workshop, untouched
-from tests.processes import ENVIRONMENT
+from tests.processes import told_without
 
 NAMES = (
     *("train_loss", "validation_loss", "bits_per_character"),
@@ -91,36 +89,15 @@ def test_the_run_trains_as_without(workshop: Workshop) -> None:
     assert plain == told
 
 
-CHILD = """
-import json, sys
-sys.modules["tensorboard"] = None  # as where the extra was not installed
-from charlm.cli.app import app
-
-for arguments in json.loads(sys.argv[1]):
-    try:
-        app(arguments)
-    except SystemExit as end:
-        print("exit", end.code, file=sys.stderr)
-"""
-
-
 def test_without_tensorboard_it_is_refused_with_the_extra_to_install_and_nothing_is_touched(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
     run, _ = train(make_config(tmp_path / "text.txt", tmp_path / "runs", training={"device": "cpu"}))
     before = untouched(tmp_path)
     options = ["train", "--config", str(run / "config.yaml"), "--quiet", "--tensorboard"]
     lines = [[*options, "--name", "new"], [*options, "--resume", "--set", "training.steps=9"]]
-    child = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CHILD, json.dumps(lines)],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    told = told_without("tensorboard", tmp_path, lines)
     refusal = "charlm: --tensorboard writes with TensorBoard: pip install 'charlm[tensorboard]'.\nexit 2\n"
-    assert child.stderr.count(refusal) == 2
+    assert told.count(refusal) == 2
     assert untouched(tmp_path) == before
 
 

@@ -1,27 +1,12 @@
 """Everything but training a network starts in a moment, because it never imports torch."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import TEXT, Run
-from tests.processes import ENVIRONMENT
+from tests.processes import check_torch_is_left_alone
 
-CHILD = """
-import json, sys
-from charlm.cli.app import app
-
-for arguments in json.loads(sys.argv[1]):
-    try:
-        app(arguments)
-    except SystemExit as end:
-        assert end.code == 0, (arguments, end.code)
-    assert "torch" not in sys.modules, arguments
-print("all done", file=sys.stderr)
-"""
 COMMANDS = ("train", "sample", "inspect-hidden", "inspect-gradients", "evaluate", "vocabulary", "config", "runs")
 RUN = "--checkpoint RUN"
 LINES = {
@@ -75,13 +60,4 @@ def test_a_command_that_trains_no_network_leaves_torch_alone(
     (tmp_path / "config.yaml").write_text("data: {path: text.txt}\n", encoding="utf-8")
     (tmp_path / "markov.yaml").write_text("data: {path: text.txt}\nmodel: {kind: markov}\n", encoding="utf-8")
     assert charlm("train", "--config", "markov.yaml", "--name", "counts").exit_code == 0
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, json.dumps(lines)],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr.decode()
-    assert child.stderr.decode().endswith("all done\n")
+    check_torch_is_left_alone(tmp_path, lines)
