@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make data/names.txt: invented names of three peoples, each with sounds and endings of its own.
+"""Make data/names.txt: names put together from the syllables of three invented peoples, each with its own endings.
 
     scripts/make_names.py > data/names.txt
 
