@@ -10,7 +10,7 @@ import math
 import random
 import shutil
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from typer.testing import CliRunner
 
 from charlm.checkpoint import FORMAT, Checkpoint, step_name
 from charlm.cli.app import app
+from charlm.cli.counting import count
 from charlm.config.settings import Config
 from charlm.config.writing import resolved_yaml
 from charlm.evaluation import evaluate
-from charlm.sampling import Choice, context, sample
+from charlm.sampling import Choice, context, never_written, sample
 from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams
 from charlm.training.report import Report
@@ -40,8 +41,13 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "rnn": {"model": {"embedding_size": 3}},
     "lstm": {"data": {"normalization": "NFD"}},
     "gru": {"data": {"minimum_count": 9}},
+    "items": {"data": {"documents": "line"}, "model": {"kind": "gru", "dropout": 0.2}},
 }
-"""What each is there for: an embedding, a vocabulary of jamo, a symbol for the unknown."""
+"""What each is for: an embedding, a vocabulary of jamo, a symbol for unknown characters, separate items."""
+SINCE = {"items": 2}
+"""The format that each began with; the others began with the first."""
+MARKOV = "format-2-markov.safetensors"
+ORDER = 3
 STEPS, TAKEN, AND_ON = 960, 903, 5
 """Steps of a whole run, how many of them were taken when it was frozen, and how many more are known."""
 SAMPLED = 60
@@ -94,6 +100,14 @@ def made(kind: str, taken: int) -> Checkpoint:
     return replace(checkpoint, versions=checkpoint.versions | {"platform": "Linux", "processor": "x86_64"})
 
 
+def made_by_counting() -> Checkpoint:
+    """Count, with today's charlm; the text must lie there."""
+    tree = {"data": {"path": str(TEXT), "validation_fraction": 0.2}, "model": {"kind": "markov", "order": ORDER}}
+    config = Config.model_validate(tree | {"run": {"name": "frozen-markov"}})
+    _, checkpoint = count(config, Corpus.read(config.data), quiet=True)
+    return replace(checkpoint, versions=checkpoint.versions | {"platform": "Linux"})
+
+
 def measured(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what the tests expect of a checkpoint."""
     return {
@@ -115,6 +129,9 @@ def freeze() -> None:
         checkpoint.save(frozen(kind))
         assert smallest_lead(checkpoint) > 100 * CLOSE, "another processor might choose another character"
         expected[frozen(kind).name] = measured(checkpoint)
+    counted = made_by_counting()
+    counted.save(frozen("markov"))
+    expected[frozen("markov").name] = {"sample": greedy_sample(counted), "validation_loss": validation_loss(counted)}
     EXPECTED.write_text(json.dumps(expected, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
@@ -123,7 +140,8 @@ def freeze() -> None:
 
 def greedy_sample(checkpoint: Checkpoint) -> str:
     rows = sample(checkpoint.model(), checkpoint.vocabulary, choice=Choice(temperature=0))
-    return checkpoint.vocabulary.decode([int(row[0]) for row in islice(rows, SAMPLED)])
+    ids = (int(row[0]) for row in islice(rows, SAMPLED))
+    return checkpoint.vocabulary.decode(list(takewhile(lambda index: index != checkpoint.vocabulary.end, ids)))
 
 
 def smallest_lead(checkpoint: Checkpoint) -> float:
@@ -132,15 +150,18 @@ def smallest_lead(checkpoint: Checkpoint) -> float:
     ids, state = context(checkpoint.vocabulary, ""), model.start(1)
     for _ in range(SAMPLED):
         logits, state = model.step(ids, state)
-        logits[:, list(checkpoint.vocabulary.special.values())] = -np.inf
+        logits[:, never_written(checkpoint.vocabulary)] = -np.inf
         second, first = np.sort(logits[0])[-2:]
         ids, lead = logits.argmax(axis=-1), min(lead, float(first - second))
+        if ids[0] == checkpoint.vocabulary.end:
+            break
     return lead
 
 
 def validation_loss(checkpoint: Checkpoint) -> float:
     corpus = Corpus.read(checkpoint.config.data, checkpoint.vocabulary)
-    streams = evaluation_streams(corpus.validation, checkpoint.config.training.evaluation_lanes)
+    lanes = checkpoint.config.training.evaluation_lanes
+    streams = evaluation_streams(corpus.validation, lanes, checkpoint.vocabulary.end)
     return evaluate(checkpoint.model(), checkpoint.vocabulary, streams).nats_per_character
 
 
@@ -169,18 +190,19 @@ EXPECTATIONS: dict[str, dict[str, Any]] = (
     json.loads((ROOT / EXPECTED).read_text("utf-8")) if (ROOT / EXPECTED).exists() else {}
 )
 every_file = pytest.mark.parametrize("name", EXPECTATIONS)
+every_full_file = pytest.mark.parametrize("name", [name for name in EXPECTATIONS if name != MARKOV])
 
 
 def test_every_frozen_file_is_tried_and_all_are_small() -> None:
     files = list(FROZEN.iterdir())
 
     assert {path.name for path in files} == {*EXPECTATIONS, TEXT.name, EXPECTED.name}
-    both = {f"format-{number}-{kind}.safetensors" for number in (1, 2) for kind in VARIANTS}
-    assert both <= EXPECTATIONS.keys()
+    known = {frozen(kind, number).name for number in (1, 2) for kind in VARIANTS if number >= SINCE.get(kind, 1)}
+    assert known | {MARKOV} == EXPECTATIONS.keys()
     assert sum(path.stat().st_size for path in files) < 200_000
 
 
-@every_file
+@every_full_file
 def test_it_is_read_and_holds_all_that_training_carries(name: str) -> None:
     checkpoint = Checkpoint.load(FROZEN / name)
 
@@ -222,14 +244,14 @@ def test_it_scores_its_validation_text_the_same(name: str) -> None:
     assert json.loads(result.stdout)["nats_per_character"] == pytest.approx(expected, abs=CLOSE)
 
 
-@every_file
+@every_full_file
 def test_it_trains_on_with_the_same_losses(name: str) -> None:
     checkpoint = without_dropout(Checkpoint.load(FROZEN / name))
 
     assert next_losses(checkpoint) == pytest.approx(EXPECTATIONS[name]["losses_without_dropout"], abs=CLOSE)
 
 
-@every_file
+@every_full_file
 def test_it_drops_the_same_units(name: str) -> None:
     checkpoint = Checkpoint.load(FROZEN / name)
     if EXPECTATIONS[name]["torch"] != BUILD:
@@ -238,7 +260,7 @@ def test_it_drops_the_same_units(name: str) -> None:
     assert next_losses(checkpoint) == pytest.approx(EXPECTATIONS[name]["losses"], abs=CLOSE)
 
 
-@every_file
+@every_full_file
 def test_a_run_goes_on_from_it(name: str, tmp_path: Path) -> None:
     checkpoint = Checkpoint.load(FROZEN / name)
     run = tmp_path / checkpoint.config.run.name
@@ -262,6 +284,24 @@ def outline(tree: Any) -> Any:
     return [outline(tree[0])] if isinstance(tree, list) and tree else type(tree).__name__
 
 
+def test_a_counted_run_is_found_complete(tmp_path: Path) -> None:
+    """Its model is read as that of the run, and there is nothing left to count."""
+    checkpoint = Checkpoint.load(FROZEN / MARKOV)
+    assert (checkpoint.config.model.order, checkpoint.progress.step, checkpoint.is_full) == (ORDER, 1, False)
+    run = tmp_path / checkpoint.config.run.name
+    run.mkdir()
+    shutil.copy(FROZEN / MARKOV, run / "best.safetensors")
+    (run / "config.yaml").write_text(resolved_yaml(checkpoint.config), encoding="utf-8")
+    options = ["--set", f"run.directory={tmp_path}", "--resume"]
+    result = CliRunner().invoke(app, ["train", "--config", str(run / "config.yaml"), *options])
+
+    assert result.exit_code == 0, result.output
+    assert (run / "best.safetensors").read_bytes() == (FROZEN / MARKOV).read_bytes()
+    today, then = Parts.of(made_by_counting().to_bytes()), Parts.of((FROZEN / MARKOV).read_bytes())
+    assert (today.tree, today.body) == (then.tree, then.body)
+    assert outline(today.record) == outline(then.record)
+
+
 @pytest.mark.parametrize("kind", VARIANTS)
 def test_what_is_written_today_has_the_layout_of_its_format(kind: str) -> None:
     """A key more is refused by every charlm that is out there: give the format a new number, and freeze it too."""
@@ -274,11 +314,12 @@ def test_what_is_written_today_has_the_layout_of_its_format(kind: str) -> None:
 
 def test_the_frozen_text_is_what_the_vocabularies_are_there_for() -> None:
     assert TEXT.read_text("utf-8") == made_text()
-    symbols = {kind: Checkpoint.load(frozen(kind, 1)).vocabulary.symbols for kind in VARIANTS}
+    symbols = {kind: Checkpoint.load(frozen(kind, 2)).vocabulary.symbols for kind in VARIANTS}
 
     assert any(symbol in symbols["lstm"] for symbol in "\u1100\u1102\u1161")  # jamo
     assert any(symbol in symbols["rnn"] for symbol in "가나다")  # syllables
     assert "<unk>" in symbols["gru"]
+    assert "<end>" in symbols["items"]
 
 
 if __name__ == "__main__":
