@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from charlm.models.counting import counted
 from charlm.models.markov import MarkovModel
+from charlm.models.ngram_counts import counted
+from charlm.text.batches import PADDING, BatchSource
 from charlm.text.decoding import REPLACEMENT
 from charlm.text.vocabulary import END, UNKNOWN, Ids, Vocabulary
-from charlm.text.windows import PADDING, Windows
 
 ORDERS = (0, 1, 3, 5)
 """Orders of the Markov models: the unigram, the Markov chain, and two AR(k)."""
@@ -26,7 +26,7 @@ def uniform_bits(vocabulary: Vocabulary) -> float:
     return math.log2(len(vocabulary))
 
 
-def markov_bits(training: Ids, vocabulary: Vocabulary, streams: Windows) -> Iterator[tuple[int, float]]:
+def markov_bits(training: Ids, vocabulary: Vocabulary, streams: BatchSource) -> Iterator[tuple[int, float]]:
     """Count the ``training`` ids (N,) once; yield each of `ORDERS`, and its bits a character on ``streams``."""
     size = len(vocabulary)
     counts = MarkovModel(list(counted(training, max(ORDERS), size, vocabulary.end)), size)
@@ -35,7 +35,7 @@ def markov_bits(training: Ids, vocabulary: Vocabulary, streams: Windows) -> Iter
         state, bits = model.start(streams.lanes), 0.0
         for window in map(streams.at, range(len(streams))):
             real = window.targets != PADDING
-            probabilities, state = model.foretell(window.inputs, np.where(real, window.targets, 0), state)
+            probabilities, state = model.target_probabilities(window.inputs, np.where(real, window.targets, 0), state)
             bits -= float(np.log2(probabilities[real]).sum())
         yield order, bits / streams.characters
 

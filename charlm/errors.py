@@ -21,6 +21,15 @@ class CharlmError(Exception):
 
     exit_code: ClassVar[int] = 1
 
+    def __init__(self, problem: str, *, field: str = "", kind: str = "") -> None:
+        super().__init__(f"{field}: {problem}" if field else problem)
+        self.problem = problem
+        """What is wrong, and what to do."""
+        self.field = field
+        """The argument or setting that is wrong, by its name in Python; empty where it is none."""
+        self.kind = kind
+        """Which mistake it is, for who can say more about the way out."""
+
 
 class ConfigError(CharlmError):
     """A setting, an option or an argument that cannot be."""

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.models.language_model import LanguageModel, State
-from charlm.models.prediction import log_softmax
+from charlm.models.prediction import log_softmax, surprisal
+from charlm.models.threads import computing
+from charlm.text.batches import PADDING, Batch, BatchSource
 from charlm.text.vocabulary import END, UNKNOWN, Vocabulary
-from charlm.text.windows import PADDING, Window, Windows
 
 _NUMBERS = 1 << 22
 """Logits that are held at a time, so that a large vocabulary takes more steps, not more memory."""
@@ -70,29 +71,31 @@ class Score:
         return math.exp(self.nats_per_character) if self.nats_per_character < _LARGEST_EXPONENT else math.inf
 
 
-def predictions(model: LanguageModel[State], streams: Windows) -> Iterator[tuple[Window, NDArray[np.float64]]]:
-    """Read all lanes of ``streams`` once, each from a fresh state; yield each window and its ln p (B, T, V)."""
+def predictions(model: LanguageModel[State], streams: BatchSource) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
+    """Read all lanes of ``streams`` once, each from a fresh state; yield each batch and its ln p (B, T, V)."""
     state = model.start(streams.lanes)
     steps = max(_NUMBERS // (streams.lanes * model.vocabulary_size), 1)
     for whole in map(streams.at, range(len(streams))):
         for start in range(0, whole.inputs.shape[1], steps):
             part = slice(start, start + steps)
-            window = Window(whole.inputs[:, part], whole.targets[:, part], whole.fresh & (start == 0))
-            logits, state = model.read(window.inputs, state)
-            yield window, log_softmax(logits)
+            batch = Batch(whole.inputs[:, part], whole.targets[:, part], whole.fresh & (start == 0))
+            with computing(streams.lanes):
+                logits, state = model.read(batch.inputs, state)
+                log_p = log_softmax(logits)
+            yield batch, log_p
 
 
-def evaluate(model: LanguageModel[State], vocabulary: Vocabulary, streams: Windows) -> Score:
+def evaluate(model: LanguageModel[State], vocabulary: Vocabulary, streams: BatchSource) -> Score:
     """Read all lanes of ``streams`` once, each from a fresh state, and score every prediction."""
     sizes = np.array([_utf8_size(vocabulary, symbol) for symbol in vocabulary.symbols])
     nats, correct, utf8_bytes, unknown = 0.0, 0, 0, 0
-    for window, log_p in predictions(model, streams):
-        real = window.targets != PADDING
-        came, expected = window.targets[real].astype(np.intp), log_p[real]  # (N,), (N, V)
-        nats -= float(expected[np.arange(len(came)), came].sum())
-        correct += int((expected.argmax(axis=-1) == came).sum())
-        utf8_bytes += int(sizes[came].sum())
-        unknown += int((came == vocabulary.special.get(UNKNOWN, PADDING)).sum())
+    for batch, log_p in predictions(model, streams):
+        real = batch.targets != PADDING
+        targets, expected = batch.targets[real].astype(np.intp), log_p[real]  # (N,), (N, V)
+        nats += float(surprisal(expected, targets).sum())
+        correct += int((expected.argmax(axis=-1) == targets).sum())
+        utf8_bytes += int(sizes[targets].sum())
+        unknown += int((targets == vocabulary.special.get(UNKNOWN, PADDING)).sum())
     return Score(streams.characters, nats, None if unknown else utf8_bytes, correct, unknown)
 
 

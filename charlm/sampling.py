@@ -21,14 +21,17 @@ from numpy.typing import NDArray
 
 from charlm.errors import ConfigError
 from charlm.models.language_model import LanguageModel, Logits, State, Symbols
+from charlm.models.threads import computing
 from charlm.text.vocabulary import Ids, Vocabulary
 
 _PROMPT_PIECE = 256
 """Characters of a prompt that are read at a time."""
+_MOST_ROWS = 16
+"""Characters of each text that are computed at a time."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class SamplingOptions:
     """How the next character is chosen; raises ConfigError for what makes no sense."""
 
     temperature: float = 0.8
@@ -52,7 +55,7 @@ def sample(
     vocabulary: Vocabulary,
     prompt: str = "",
     *,
-    choice: Choice | None = None,
+    options: SamplingOptions | None = None,
     seed: int = 0,
     num_samples: int = 1,
 ) -> Iterator[Symbols]:
@@ -62,13 +65,13 @@ def sample(
     ended before go on with ends. An empty prompt is read as if a newline stood before the text. Each text draws from a
     random stream of its own, so it is the same however many are written beside it (up to the rounding of the
     products), and a shorter one is a prefix of a longer one. The prompt is checked before the iterator is returned:
-    raises UnknownCharactersError, and ConfigError when ``choice`` does not fit the vocabulary.
+    raises UnknownCharactersError, and ConfigError when ``options`` does not fit the vocabulary.
     """
-    choice = choice or Choice()
-    if choice.top_k is not None and choice.top_k > len(vocabulary):
-        raise ConfigError(f"--top-k must be at most the {len(vocabulary):,} symbols of the model, got {choice.top_k}.")
+    options = options or SamplingOptions()
+    if options.top_k is not None and options.top_k > len(vocabulary):
+        raise ConfigError(f"--top-k must be at most the {len(vocabulary):,} symbols of the model, got {options.top_k}.")
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(num_samples)]
-    rows = _write(model, context(vocabulary, prompt), choice, streams, never_written(vocabulary))
+    rows = _write(model, context(vocabulary, prompt), options, streams, never_written(vocabulary))
     return rows if vocabulary.end is None else _to_their_ends(rows, vocabulary.end, num_samples)
 
 
@@ -101,49 +104,65 @@ def _to_their_ends(rows: Iterator[Symbols], end: int, texts: int) -> Iterator[Sy
 def _write(
     model: LanguageModel[State],
     prompt: Ids,
-    choice: Choice,
+    options: SamplingOptions,
     streams: list[np.random.Generator],
     forbidden: NDArray[np.intp],
 ) -> Iterator[Symbols]:
-    logits, state = after(model, prompt, len(streams))
+    texts, rows = len(streams), 1
+    logits, state = after(model, prompt, texts)
     while True:
-        ids = pick(log_probabilities(logits, choice, forbidden), streams)
-        yield ids
-        logits, state = model.step(ids, state)
+        with computing(texts):
+            piece = []
+            for _ in range(rows):
+                piece.append(pick(log_probabilities(logits, options, forbidden), streams))
+                logits, state = model.step(piece[-1], state)
+        yield from piece
+        rows = min(2 * rows, _MOST_ROWS)  # the first characters at once, later ones in pieces
 
 
 def after(model: LanguageModel[State], prompt: Ids, texts: int = 1) -> tuple[Logits, State]:
     """Read the same prompt (N,) in so many ``texts``; return logits (B, V) of what comes next, and the state."""
-    logits, state = model.step(np.repeat(prompt[:1], texts), model.start(texts))
-    for start in range(1, len(prompt), _PROMPT_PIECE):
-        piece = np.tile(prompt[start : start + _PROMPT_PIECE], (texts, 1))  # (B, N)
-        all_logits, state = model.read(piece, state)
-        logits = all_logits[:, -1]
-    return logits, state
+    with computing(texts):
+        logits, state = model.step(np.repeat(prompt[:1], texts), model.start(texts))
+        for start in range(1, len(prompt), _PROMPT_PIECE):
+            piece = np.tile(prompt[start : start + _PROMPT_PIECE], (texts, 1))  # (B, N)
+            all_logits, state = model.read(piece, state)
+            logits = all_logits[:, -1]
+        return logits, state
 
 
 def log_probabilities(
-    logits: NDArray[Any], choice: Choice, forbidden: NDArray[np.intp] | None = None
+    logits: NDArray[Any], options: SamplingOptions, forbidden: NDArray[np.intp] | None = None
 ) -> NDArray[np.float64]:
-    """Return log p (B, V) of the next symbol, −∞ for what ``choice`` cuts off or is ``forbidden``."""
+    """Return log p (B, V) of the next symbol, −∞ for what ``options`` cuts off or is ``forbidden``."""
     scores = logits.astype(np.float64)  # (B, V)
     if forbidden is not None and forbidden.size:
         scores[:, forbidden] = -np.inf
     scores -= scores.max(axis=-1, keepdims=True)  # first, so that only what is unlikely can overflow: to −∞
-    if choice.temperature == 0:
+    if options.temperature == 0:
         return _kept(scores, scores.argmax(axis=-1, keepdims=True))
     with np.errstate(over="ignore"):
-        scores /= choice.temperature
+        scores /= options.temperature
     scores = _normalized(scores)
-    if choice.top_k is not None:
-        scores = _normalized(_kept(scores, _ranked(scores)[:, : choice.top_k]))
-    if choice.top_p is not None:
+    if options.top_k is not None:
+        scores = _normalized(_kept(scores, _ranked(scores)[:, : options.top_k]))
+    if options.top_p is not None:
         ranked = _ranked(scores)
         falling = np.take_along_axis(scores, ranked, axis=-1)
         likelier = np.exp(falling).cumsum(axis=-1) - np.exp(falling)  # the mass of all that stands before
-        np.put_along_axis(scores, ranked, np.where(likelier < choice.top_p, falling, -np.inf), axis=-1)
+        np.put_along_axis(scores, ranked, np.where(likelier < options.top_p, falling, -np.inf), axis=-1)
         scores = _normalized(scores)
     return scores
+
+
+def next_probabilities(
+    model: LanguageModel[State], vocabulary: Vocabulary, prompt: str, options: SamplingOptions
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return p (V,) of each symbol that may follow the prompt: the model's own, and as ``options`` samples from it."""
+    logits, _ = after(model, context(vocabulary, prompt))
+    plain = log_probabilities(logits, SamplingOptions(temperature=1.0))
+    sampled = log_probabilities(logits, options, never_written(vocabulary))
+    return np.exp(plain[0]), np.exp(sampled[0])
 
 
 def pick(log_p: NDArray[np.float64], streams: list[np.random.Generator]) -> NDArray[np.intp]:

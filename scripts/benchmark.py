@@ -30,16 +30,15 @@ import typer
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from charlm.cli.drive import drive
 from charlm.cli.progress import Bar
-from charlm.cli.signals import Requests
 from charlm.config.settings import Config, ModelConfig
 from charlm.models.network import RecurrentNetwork, one_hot
 from charlm.models.recurrent import RecurrentModel
+from charlm.runs.directory import RunDirectory
 from charlm.sampling import sample
 from charlm.text.corpus import Corpus
 from charlm.text.vocabulary import Vocabulary
-from charlm.training.runs import RunDirectory
+from charlm.training.loop import run_loop
 from charlm.training.trainer import Trainer
 
 SYMBOLS = "\n !\"'(),-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # V = 65
@@ -104,7 +103,7 @@ def _train_charlm(folder: str, steps: int, save_every: int) -> float:
         trainer.train_step(trainer.streams.at(step), 0.002)
     with redirect_stderr(StringIO()):  # the bar of a terminal, drawn where nobody looks
         started = time.perf_counter()
-        drive(trainer, RunDirectory.create(trainer.config), Bar(0, steps), Requests())
+        run_loop(trainer, RunDirectory.create(trainer.config), observer=Bar(0, steps))
         return steps * STEPS * LANES / (time.perf_counter() - started)
 
 

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from charlm.checkpoint import Checkpoint
-from charlm.cli.activity import activity
+from charlm.checkpoint.checkpoint import Checkpoint
+from charlm.cli.trace_view import activity
 from charlm.inspection.trace import Unit, trace
 from charlm.whole_file import write_whole_file
 

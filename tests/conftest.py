@@ -8,11 +8,11 @@ import torch
 from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner, Result
 
-from charlm.checkpoint import Checkpoint
+from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.cli.app import app
 from charlm.config.settings import Config
+from charlm.runs.directory import RunDirectory
 from charlm.text.corpus import Corpus
-from charlm.training.runs import RunDirectory
 from charlm.training.trainer import Trainer
 
 torch.set_num_threads(1)  # tiny tensors lose time to a second thread

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from charlm.baselines import ORDERS, markov_bits, uniform_bits, xz_bits
-from charlm.checkpoint import Checkpoint
-from charlm.models.counting import counted
+from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.models.markov import MarkovModel
+from charlm.models.ngram_counts import counted
 from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams
 from charlm.text.vocabulary import Vocabulary

@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from charlm import evaluation
-from charlm.checkpoint import Checkpoint
+from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.config.settings import ModelConfig
 from charlm.evaluation import Score, evaluate, predictions
-from charlm.models.counting import counted
 from charlm.models.language_model import LanguageModel
 from charlm.models.markov import MarkovModel
 from charlm.models.network import NetworkModel, RecurrentNetwork
-from charlm.models.prediction import surprise
+from charlm.models.ngram_counts import counted
+from charlm.models.prediction import log_softmax, surprisal
 from charlm.models.recurrent import RecurrentModel
+from charlm.text.batches import PADDING
 from charlm.text.code_points import END_UNIT, code_points
 from charlm.text.document_streams import DocumentStreams
 from charlm.text.streams import Streams, evaluation_streams
 from charlm.text.vocabulary import Vocabulary
-from charlm.text.windows import PADDING
 from tests.conftest import TEXT
 
 KINDS = ["rnn", "lstm", "gru"]
@@ -122,7 +122,7 @@ def test_surprise_is_minus_the_log_of_softmax() -> None:
         torch.from_numpy(logits).flatten(0, 1), torch.from_numpy(targets).flatten(), reduction="none"
     )
 
-    np.testing.assert_allclose(surprise(logits, targets).ravel(), expected.numpy(), rtol=1e-9)
+    np.testing.assert_allclose(surprisal(log_softmax(logits), targets).ravel(), expected.numpy(), rtol=1e-9)
 
 
 # Accuracy

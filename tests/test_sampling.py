@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from charlm.checkpoint import Checkpoint
+from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.config.settings import ModelConfig
 from charlm.errors import ConfigError, UnknownCharactersError
-from charlm.models.counting import counted
 from charlm.models.markov import MarkovModel
 from charlm.models.network import NetworkModel, RecurrentNetwork
+from charlm.models.ngram_counts import counted
 from charlm.models.recurrent import RecurrentModel
-from charlm.sampling import Choice, after, context, log_probabilities, pick, sample, until
+from charlm.sampling import SamplingOptions, after, context, log_probabilities, pick, sample, until
 from charlm.text.code_points import END_UNIT, code_points
 from charlm.text.vocabulary import Vocabulary
 
@@ -52,13 +52,13 @@ def test_temperature_one_is_softmax(logits) -> None:
     expected = np.exp(logits.astype(np.float64))
     expected /= expected.sum(axis=-1, keepdims=True)
 
-    np.testing.assert_allclose(np.exp(log_probabilities(logits, Choice(1.0))), expected, rtol=1e-9)
+    np.testing.assert_allclose(np.exp(log_probabilities(logits, SamplingOptions(1.0))), expected, rtol=1e-9)
 
 
 @given(logit_rows, st.floats(0.05, 5), st.floats(1.01, 3))
 def test_higher_temperatures_make_symbols_more_alike(logits, temperature, factor) -> None:
-    cool = entropy(log_probabilities(logits, Choice(temperature)))
-    warm = entropy(log_probabilities(logits, Choice(temperature * factor)))
+    cool = entropy(log_probabilities(logits, SamplingOptions(temperature)))
+    warm = entropy(log_probabilities(logits, SamplingOptions(temperature * factor)))
 
     assert np.all(warm >= cool - 1e-9)
 
@@ -66,14 +66,14 @@ def test_higher_temperatures_make_symbols_more_alike(logits, temperature, factor
 def test_temperature_divides_the_logits() -> None:
     logits = np.array([[0.0, 1.0]], np.float32)
 
-    odds = np.diff(log_probabilities(logits, Choice(0.5)))
+    odds = np.diff(log_probabilities(logits, SamplingOptions(0.5)))
 
     assert odds[0, 0] == pytest.approx(2.0)
 
 
 @given(logit_rows, st.sampled_from([1e-320, 1e-300, 1e-9, 1e300, 1.7e308]))
 def test_no_temperature_overflows(logits, temperature) -> None:
-    log_p = log_probabilities(logits, Choice(temperature))
+    log_p = log_probabilities(logits, SamplingOptions(temperature))
 
     assert not np.isnan(log_p).any()
     np.testing.assert_allclose(np.exp(log_p).sum(axis=-1), 1, rtol=1e-9)
@@ -83,15 +83,15 @@ def test_no_temperature_overflows(logits, temperature) -> None:
 def test_temperature_zero_takes_the_likeliest(logits) -> None:
     streams = [np.random.default_rng(seed) for seed in range(3)]
 
-    picked = pick(log_probabilities(logits, Choice(0)), streams)
+    picked = pick(log_probabilities(logits, SamplingOptions(0)), streams)
 
     np.testing.assert_array_equal(picked, logits.argmax(axis=-1))
 
 
 @given(logit_rows, st.integers(1, 7))
 def test_top_k_keeps_the_k_likeliest_in_proportion(logits, k) -> None:
-    plain = log_probabilities(logits, Choice(1.0))
-    kept = log_probabilities(logits, Choice(1.0, top_k=k))
+    plain = log_probabilities(logits, SamplingOptions(1.0))
+    kept = log_probabilities(logits, SamplingOptions(1.0, top_k=k))
 
     for row, cut in zip(plain, kept, strict=True):
         inside = np.isfinite(cut)
@@ -103,8 +103,8 @@ def test_top_k_keeps_the_k_likeliest_in_proportion(logits, k) -> None:
 
 @given(logit_rows, st.floats(0.01, 1.0))
 def test_top_p_keeps_the_fewest_that_reach_p(logits, p) -> None:
-    plain = np.exp(log_probabilities(logits, Choice(1.0)))
-    kept = log_probabilities(logits, Choice(1.0, top_p=p))
+    plain = np.exp(log_probabilities(logits, SamplingOptions(1.0)))
+    kept = log_probabilities(logits, SamplingOptions(1.0, top_p=p))
 
     for row, cut in zip(plain, kept, strict=True):
         inside = np.isfinite(cut)
@@ -117,7 +117,7 @@ def test_top_p_keeps_the_fewest_that_reach_p(logits, p) -> None:
 def test_top_p_measures_what_top_k_left() -> None:
     logits = np.log(np.array([[0.4, 0.3, 0.2, 0.1]], np.float32))
 
-    kept = np.exp(log_probabilities(logits, Choice(1.0, top_k=2, top_p=0.5)))
+    kept = np.exp(log_probabilities(logits, SamplingOptions(1.0, top_k=2, top_p=0.5)))
 
     np.testing.assert_allclose(kept, [[1, 0, 0, 0]], atol=1e-6)  # 0.4 of 0.7 is more than half
 
@@ -176,7 +176,7 @@ def test_another_seed_writes_another_text() -> None:
 def test_the_sampler_remembers_what_it_has_read_and_written(kind, seed) -> None:
     """Greedy sampling must follow the model's own best guess after the whole text so far."""
     model, prompt = wild_model(kind, seed), "abcabg"
-    found = written(model, 20, prompt=prompt, choice=Choice(0))[0]
+    found = written(model, 20, prompt=prompt, options=SamplingOptions(0))[0]
 
     text = VOCABULARY.encode(prompt).tolist()
     for _ in range(20):
@@ -192,7 +192,7 @@ def test_a_long_prompt_is_read_whole(prompt) -> None:
     model = wild_model("gru")
     logits, _ = model.read(VOCABULARY.encode(prompt)[None], model.start(1))
 
-    assert written(model, 1, prompt=prompt, choice=Choice(0)) == [[int(logits[0, -1].argmax())]]
+    assert written(model, 1, prompt=prompt, options=SamplingOptions(0)) == [[int(logits[0, -1].argmax())]]
 
 
 def test_an_empty_prompt_is_read_as_if_a_newline_stood_before_it() -> None:
@@ -213,8 +213,13 @@ def test_special_symbols_are_never_written() -> None:
         network.head.bias[vocabulary.special["<unk>"]] = 50.0
     model = RecurrentModel(config, len(vocabulary), network.tensors())
 
-    for choice in (Choice(1.0), Choice(0), Choice(1.0, top_k=3), Choice(2.0, top_p=0.9)):
-        rows = islice(sample(model, vocabulary, "ab", choice=choice), 30)
+    for choice in (
+        SamplingOptions(1.0),
+        SamplingOptions(0),
+        SamplingOptions(1.0, top_k=3),
+        SamplingOptions(2.0, top_p=0.9),
+    ):
+        rows = islice(sample(model, vocabulary, "ab", options=choice), 30)
         assert {int(row[0]) for row in rows} <= {0, 1}
 
 
@@ -236,14 +241,14 @@ def test_the_torch_network_writes_what_numpy_writes() -> None:
 )
 def test_choices_that_make_no_sense_are_refused(values) -> None:
     with pytest.raises(ConfigError, match="must be"):
-        Choice(*values)
+        SamplingOptions(*values)
 
 
 def test_the_prompt_and_the_choice_are_checked_before_anything_is_written() -> None:
     with pytest.raises(UnknownCharactersError, match=r"'X' \(U\+0058\) at position 2"):
         sample(wild_model(), VOCABULARY, "abX")
     with pytest.raises(ConfigError, match=f"at most the {SIZE} symbols"):
-        sample(wild_model(), VOCABULARY, choice=Choice(1.0, top_k=SIZE + 1))
+        sample(wild_model(), VOCABULARY, options=SamplingOptions(1.0, top_k=SIZE + 1))
 
 
 @given(st.lists(st.text("ab\n", max_size=3)), st.text("ab\n", min_size=1, max_size=4))
@@ -305,7 +310,7 @@ def rows_of(seed: int, texts: int = 1, prompt: str = "", **options) -> list[list
     """Return all that is written, to its own end: a row for each text."""
     model, vocabulary = named()
     rows = islice(
-        sample(model, vocabulary, prompt, seed=seed, num_samples=texts, choice=Choice(1.0), **options), 10_000
+        sample(model, vocabulary, prompt, seed=seed, num_samples=texts, options=SamplingOptions(1.0), **options), 10_000
     )
     return np.array(list(rows)).T.tolist()
 
@@ -336,7 +341,7 @@ def test_a_text_is_the_same_to_its_end_however_many_are_written_beside_it(seed, 
 def test_a_shorter_sample_of_texts_that_end_is_a_prefix_of_a_longer_one(seed, length) -> None:
     model, vocabulary = named()
     whole = rows_of(seed, 3)
-    short = list(islice(sample(model, vocabulary, seed=seed, num_samples=3, choice=Choice(1.0)), length))
+    short = list(islice(sample(model, vocabulary, seed=seed, num_samples=3, options=SamplingOptions(1.0)), length))
 
     assert np.array(short).reshape(-1, 3).T.tolist() == [row[:length] for row in whole]
 
@@ -361,7 +366,7 @@ def test_a_prompt_is_read_behind_an_end() -> None:
     model, vocabulary = named()
     behind_an_end, _ = model.read(vocabulary.encode_item("x")[None], model.start(1))
     anywhere, _ = model.read(vocabulary.encode("x")[None], model.start(1))
-    written = [int(row[0]) for row in islice(sample(model, vocabulary, "x", choice=Choice(0)), 50)]
+    written = [int(row[0]) for row in islice(sample(model, vocabulary, "x", options=SamplingOptions(0)), 50)]
 
     assert vocabulary.symbols[int(anywhere[0, -1].argmax())] == "a"
     assert vocabulary.symbols[int(behind_an_end[0, -1].argmax())] == "b"
@@ -377,8 +382,13 @@ def test_a_text_that_ends_at_once_is_an_end_alone() -> None:
         network.head.bias[vocabulary.end] = 50.0
     model = RecurrentModel(network.config, len(vocabulary), network.tensors(), vocabulary.end)
 
-    for choice in (Choice(0), Choice(1.0), Choice(1.0, top_k=1), Choice(1.0, top_p=0.1)):
-        rows = list(islice(sample(model, vocabulary, "a", choice=choice, num_samples=3), 9))
+    for choice in (
+        SamplingOptions(0),
+        SamplingOptions(1.0),
+        SamplingOptions(1.0, top_k=1),
+        SamplingOptions(1.0, top_p=0.1),
+    ):
+        rows = list(islice(sample(model, vocabulary, "a", options=choice, num_samples=3), 9))
         assert [row.tolist() for row in rows] == [[vocabulary.end] * 3]
 
 
@@ -388,8 +398,13 @@ def test_of_special_symbols_the_end_alone_is_written() -> None:
     logits, _ = model.read(vocabulary.encode_item("a")[None], model.start(1))
     assert np.exp(logits)[0, -1, unknown] > 0.3  # it would be written, else
     for seed in range(30):
-        for choice in (Choice(1.0), Choice(2.0), Choice(1.0, top_k=3), Choice(1.0, top_p=0.9)):
-            ids = [int(row[0]) for row in islice(sample(model, vocabulary, choice=choice, seed=seed), 200)]
+        for choice in (
+            SamplingOptions(1.0),
+            SamplingOptions(2.0),
+            SamplingOptions(1.0, top_k=3),
+            SamplingOptions(1.0, top_p=0.9),
+        ):
+            ids = [int(row[0]) for row in islice(sample(model, vocabulary, options=choice, seed=seed), 200)]
             assert unknown not in ids
             ended += ids[-1] == vocabulary.end
     assert ended == 120
@@ -399,6 +414,6 @@ def test_an_item_that_was_learned_by_heart_is_written_to_its_end() -> None:
     vocabulary = Vocabulary.of_code_points(np.bincount(code_points("hello" + MARK)))
     ids = vocabulary.encode_units(code_points((MARK + "hello") * 50 + MARK))
     model = MarkovModel(list(counted(ids, 4, len(vocabulary), vocabulary.end)), len(vocabulary))
-    rows = islice(sample(model, vocabulary, "he", choice=Choice(0), num_samples=2), 50)
+    rows = islice(sample(model, vocabulary, "he", options=SamplingOptions(0), num_samples=2), 50)
 
     assert vocabulary.decode(np.array(list(rows))[:, 1]) == "llo\n"

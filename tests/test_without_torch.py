@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TEXT, Run
-from tests.processes import check_torch_is_left_alone
+from tests.harness.processes import check_torch_is_left_alone
 
 COMMANDS = ("train", "sample", "inspect-hidden", "inspect-gradients", "evaluate", "vocabulary", "config", "runs")
 RUN = "--checkpoint RUN"

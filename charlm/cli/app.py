@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import charlm
 from charlm.cli import config, evaluate, inspect_gradients, inspect_hidden, runs, sample, train, vocabulary
 from charlm.cli.display import abandon_output, flush, say
 from charlm.errors import CharlmError, StorageError
+from charlm.version import __version__
 
 INTERRUPTED = 130
 
@@ -53,7 +53,7 @@ app.add_typer(runs.app, name="runs")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"charlm {charlm.__version__}")
+        typer.echo(f"charlm {__version__}")
         raise typer.Exit
 
 

@@ -6,24 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.cli.display import as_json, facts, show, write
-from charlm.cli.opening import (
+from charlm.cli.loading import (
     CheckpointOption,
     DeviceOption,
-    blas_threads,
-    open_checkpoint,
     open_model,
-    read_corpus,
     read_file,
-    split_of,
 )
 from charlm.errors import ConfigError, TextError
 
 if TYPE_CHECKING:
-    from charlm.checkpoint import Checkpoint
+    from charlm.checkpoint.checkpoint import Checkpoint
     from charlm.evaluation import Score
+    from charlm.text.batches import BatchSource
     from charlm.text.corpus import Corpus
     from charlm.text.vocabulary import Ids
-    from charlm.text.windows import Windows
 
 
 class Split(StrEnum):
@@ -68,7 +64,9 @@ def evaluate(
     device: DeviceOption = "cpu",
 ) -> None:
     """Score a text in nats, bits and perplexity; without --file, the model's own validation text."""
+    from charlm.checkpoint.corpus import read_corpus, split_of
     from charlm.evaluation import evaluate as score_of
+    from charlm.runs.lookup import open_checkpoint
     from charlm.text.streams import evaluation_streams
 
     if file is not None and split is not None:
@@ -83,14 +81,13 @@ def evaluate(
     streams = evaluation_streams(ids, lanes or usual, opened.vocabulary.end)
     model = open_model(opened, device)
     source = file or f"{part} split"
-    with blas_threads(model, streams.lanes):
-        if per_character:
-            from charlm.cli.surprises import show_surprises
+    if per_character:
+        from charlm.cli.surprisal import show_surprisal
 
-            show_surprises(model, opened.vocabulary, streams)
-            return
-        score = score_of(model, opened.vocabulary, streams)
-        beside = _baselines(corpus or read_corpus(opened, "training"), ids, streams) if baselines else {}
+        show_surprisal(model, opened.vocabulary, streams)
+        return
+    score = score_of(model, opened.vocabulary, streams)
+    beside = _baselines(corpus or read_corpus(opened, "training"), ids, streams) if baselines else {}
     figures = _figures(score)
     if json_:
         record = {"checkpoint": str(path), "text": source, "lanes": streams.lanes} | figures
@@ -124,7 +121,7 @@ def _figures(score: "Score") -> dict[str, Any]:
     }
 
 
-def _baselines(corpus: "Corpus", ids: "Ids", streams: "Windows") -> dict[str, float]:
+def _baselines(corpus: "Corpus", ids: "Ids", streams: "BatchSource") -> dict[str, float]:
     """Return bits a character of each baseline for the same text ids, read in the same lanes."""
     from charlm.baselines import markov_bits, uniform_bits, xz_bits
 

@@ -8,8 +8,8 @@ from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 
-from charlm.cli.activity import BARS, rows_of
-from charlm.inspection.reach import Connections, Reach
+from charlm.cli.trace_view import BARS, rows_of
+from charlm.inspection.gradient_by_lag import GradientByLag, Saliency
 
 _HEIGHT = 16
 """Rows of the chart."""
@@ -21,11 +21,11 @@ _LINES = (("●", "#2f6fb7"), ("▲", "#d9731a"), ("■", "#3f8f5f"), ("◆", "#
 _STRONG = np.array([240, 138, 48])
 
 
-def reach_chart(found: Mapping[str, Reach], width: int) -> Iterator[Text]:
+def lag_chart(found: Mapping[str, GradientByLag], width: int) -> Iterator[Text]:
     """Yield the lines of a chart with a mark for each model, then what each decay means in words."""
     columns = max(width - _MARGIN, 20)
-    lags = max(len(reach.mean) for reach in found.values()) - 1
-    logs = {name: np.log10(np.maximum(reach.mean, _FLOOR)) for name, reach in found.items()}
+    lags = max(len(gradient.mean) for gradient in found.values()) - 1
+    logs = {name: np.log10(np.maximum(gradient.mean, _FLOOR)) for name, gradient in found.items()}
     top = math.ceil(max(values.max() for values in logs.values()))
     bottom = min(math.floor(min(values.min() for values in logs.values())), top - 1)
     grid: dict[tuple[int, int], tuple[str, str]] = {}
@@ -44,16 +44,16 @@ def reach_chart(found: Mapping[str, Reach], width: int) -> Iterator[Text]:
         yield drawn
     yield Text(f"{'└':>{_MARGIN - 1}}{'─' * columns}", style="dim")
     yield Text(f"{'':{_MARGIN}}{_axis(lags, columns)}\n", style="dim")
-    for (name, reach), (mark, colour) in zip(found.items(), _cycle(len(found)), strict=True):
-        yield Text(f"{mark} ", style=colour).append(f"{name}: {reach.words}", style="default")
+    for (name, gradient), (mark, colour) in zip(found.items(), _cycle(len(found)), strict=True):
+        yield Text(f"{mark} ", style=colour).append(f"{name}: {gradient.words}", style="default")
 
 
-def connections_drawing(found: Mapping[str, Connections], width: int) -> Iterator[Text]:
+def saliency_drawing(found: Mapping[str, Saliency], width: int) -> Iterator[Text]:
     """Yield the text of each model, the more a guess hangs on a character the stronger its colour, and bars."""
-    for name, connections in found.items():
+    for name, saliency in found.items():
         yield Text(f"what the guess after this text hangs on: {name}\n", style="bold")
-        shares = connections.sizes / (connections.sizes.max() or 1.0)
-        marks = "".join(connections.marks)
+        shares = saliency.sizes / (saliency.sizes.max() or 1.0)
+        marks = "".join(saliency.marks)
         for row in rows_of(marks, width):
             line, bars = Text(), ""
             for mark, share in zip(marks[row], shares[row], strict=True):

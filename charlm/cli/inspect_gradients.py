@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.cli.display import output_console, say, show, write_bytes
-from charlm.cli.opening import open_checkpoint, pictures, read_file, read_split, strangers_note, unescape
+from charlm.cli.display import output_console, show, write_bytes
+from charlm.cli.loading import pictures, read_file, read_split, read_text, unescape
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from charlm.config.settings import Config
-    from charlm.inspection.reach import Connections, Reach
+    from charlm.inspection.gradient_by_lag import GradientByLag, Saliency
     from charlm.models.network import RecurrentNetwork
     from charlm.text.vocabulary import Ids, Vocabulary
 
@@ -80,8 +80,8 @@ def inspect_gradients(
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of standard output.")] = None,
 ) -> None:
     """Measure the gradient of the loss with respect to the state 0, 1, 2 … characters before."""
-    from charlm.inspection.gradients import connectivity, reach
-    from charlm.inspection.reach import Connections
+    from charlm.inspection.gradient_by_lag import Saliency
+    from charlm.inspection.gradients import gradient_by_lag, saliency
 
     if text is not None and file is not None:
         raise ConfigError("give one text: --file for the gradient at each lag, or --text for one guess.")
@@ -93,24 +93,26 @@ def inspect_gradients(
     subjects = [_trained(name, file, text) for name in names] + [_untrained(path, file, text) for path in config or ()]
     named = _named(subjects)
     if text is None:
-        _write_reach({name: reach(each.network, each.ids, lags, positions) for name, each in named}, format_, output)
+        _write_by_lag(
+            {name: gradient_by_lag(each.network, each.ids, lags, positions) for name, each in named}, format_, output
+        )
     else:
         hangs = {
-            name: Connections(each.vocabulary.marks(each.ids), connectivity(each.network, each.ids))
-            for name, each in named
+            name: Saliency(each.vocabulary.marks(each.ids), saliency(each.network, each.ids)) for name, each in named
         }
-        _write_connections(hangs, format_, output)
+        _write_saliency(hangs, format_, output)
 
 
 def _trained(name: str | None, file: str | None, text: str | None) -> Subject:
     from charlm.models.network import RecurrentNetwork
+    from charlm.runs.lookup import open_checkpoint
 
     path, opened = open_checkpoint(name)
-    _check_reach(str(path), opened.config, text)
+    _check_has_gradient(str(path), opened.config, text)
     network = RecurrentNetwork(opened.config.model, len(opened.vocabulary))
     network.load_tensors(opened.part("model"))
     if text is not None:
-        ids = _encoded(text, opened.vocabulary)
+        ids = read_text(unescape(text), opened.vocabulary)
     elif file is not None:
         ids = read_file(file, opened.config.data, opened.vocabulary)
     else:
@@ -124,17 +126,17 @@ def _untrained(path: Path, file: str | None, text: str | None) -> Subject:
     from charlm.text.corpus import Corpus
 
     config = read_config(path)
-    _check_reach(str(path), config, text)
+    _check_has_gradient(str(path), config, text)
     corpus = Corpus.read(config.data)
     network = RecurrentNetwork(config.model, len(corpus.vocabulary), config.training.seed)
     if text is not None:
-        ids = _encoded(text, corpus.vocabulary)
+        ids = read_text(unescape(text), corpus.vocabulary)
     else:
         ids = corpus.validation if file is None else read_file(file, config.data, corpus.vocabulary)
     return Subject(f"{path.stem}, untrained", network, corpus.vocabulary, ids)
 
 
-def _check_reach(name: str, config: "Config", text: str | None) -> None:
+def _check_has_gradient(name: str, config: "Config", text: str | None) -> None:
     """Raise ConfigError where there is no gradient that reaches back."""
     if config.model.kind == "markov":
         raise ConfigError(f"{name}: a Markov model is counted, so it has no gradients. Name an rnn, lstm or gru.")
@@ -143,12 +145,6 @@ def _check_reach(name: str, config: "Config", text: str | None) -> None:
             f"{name}: this model reads separate items and forgets at each one's end, so no lag reaches further. "
             "Use --text with one item."
         )
-
-
-def _encoded(text: str, vocabulary: "Vocabulary") -> "Ids":
-    if note := strangers_note(vocabulary, unescape(text)):
-        say(f"charlm: {note}")
-    return vocabulary.encode_item(unescape(text))
 
 
 def _named(subjects: Sequence[Subject]) -> list[tuple[str, Subject]]:
@@ -160,40 +156,40 @@ def _named(subjects: Sequence[Subject]) -> list[tuple[str, Subject]]:
     return list(named.items())
 
 
-def _write_reach(found: "Mapping[str, Reach]", format_: Format, output: Path | None) -> None:
-    from charlm.cli.gradient_chart import reach_chart
-    from charlm.inspection.reach import reach_csv, reach_json
-    from charlm.pages.gradients import reach_page
+def _write_by_lag(found: "Mapping[str, GradientByLag]", format_: Format, output: Path | None) -> None:
+    from charlm.cli.gradient_chart import lag_chart
+    from charlm.inspection.gradient_by_lag import lag_csv, lag_json
+    from charlm.pages.gradients import lag_page
 
     match format_:
         case Format.terminal:
-            _draw(partial(reach_chart, found), output)
+            _draw(partial(lag_chart, found), output)
         case Format.csv:
-            _put(reach_csv(found).encode(), output)
+            _put(lag_csv(found).encode(), output)
         case Format.json:
-            _put(reach_json(found).encode(), output)
+            _put(lag_json(found).encode(), output)
         case Format.png:
-            _put(pictures().reach_png(found), output)
+            _put(pictures().lag_png(found), output)
         case Format.html:
-            _put(reach_page(found).encode(), output)
+            _put(lag_page(found).encode(), output)
 
 
-def _write_connections(found: "Mapping[str, Connections]", format_: Format, output: Path | None) -> None:
-    from charlm.cli.gradient_chart import connections_drawing
-    from charlm.inspection.reach import connections_csv, connections_json
-    from charlm.pages.gradients import connections_page
+def _write_saliency(found: "Mapping[str, Saliency]", format_: Format, output: Path | None) -> None:
+    from charlm.cli.gradient_chart import saliency_drawing
+    from charlm.inspection.gradient_by_lag import saliency_csv, saliency_json
+    from charlm.pages.gradients import saliency_page
 
     match format_:
         case Format.terminal:
-            _draw(partial(connections_drawing, found), output)
+            _draw(partial(saliency_drawing, found), output)
         case Format.csv:
-            _put(connections_csv(found).encode(), output)
+            _put(saliency_csv(found).encode(), output)
         case Format.json:
-            _put(connections_json(found).encode(), output)
+            _put(saliency_json(found).encode(), output)
         case Format.png:
-            _put(pictures().connections_png(found), output)
+            _put(pictures().saliency_png(found), output)
         case Format.html:
-            _put(connections_page(found).encode(), output)
+            _put(saliency_page(found).encode(), output)
 
 
 def _draw(drawing: "Callable[[int], Iterator[Text]]", output: Path | None) -> None:

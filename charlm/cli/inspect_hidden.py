@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.cli.display import say
-from charlm.cli.opening import CheckpointOption, blas_threads, open_checkpoint, read_file, read_split, strangers_note
-from charlm.cli.opening import unescape as unescaped
+from charlm.cli.loading import CheckpointOption, read_file, read_split, read_text
+from charlm.cli.loading import unescape as unescaped
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from charlm.checkpoint import Checkpoint
+    from charlm.checkpoint.checkpoint import Checkpoint
     from charlm.text.vocabulary import Ids
 
 _READ = {"terminal": 500, "png": 500, "html": 2000}
@@ -88,7 +87,8 @@ def inspect_hidden(
     Without --unit the terminal and the picture show the five units that vary most; the others hold all.
     """
     from charlm.cli import tracing, unit_search
-    from charlm.inspection.trace import Watched
+    from charlm.inspection.trace import TraceSelection
+    from charlm.runs.lookup import open_checkpoint
 
     if text is not None and file is not None:
         raise ConfigError("give the text once: either --text or --file.")
@@ -101,13 +101,12 @@ def inspect_hidden(
     searching = find is not None or ablate is not None
     usual = _SEARCHED if searching else _READ.get(format_.value)
     ids = _read(opened, text, file)[: max_characters or (None if given else usual)]
-    with blas_threads(opened.recurrent(), 1):
-        if searching:
-            watched = Watched(_signals(signal, everything=True), layers)
-            unit_search.search(opened, ids, unit_search.Search(find, ablate or [], watched), format_.value, output)
-        else:
-            watched = Watched(_signals(signal, everything=format_ is Format.npz), layers)
-            tracing.write_trace(opened, ids, tracing.Wanted(watched, unit or [], str(path)), format_.value, output)
+    if searching:
+        watched = TraceSelection(_signals(signal, everything=True), layers)
+        unit_search.search(opened, ids, unit_search.Search(find, ablate or [], watched), format_.value, output)
+    else:
+        watched = TraceSelection(_signals(signal, everything=format_ is Format.npz), layers)
+        tracing.write_trace(opened, ids, tracing.TraceRequest(watched, unit or [], str(path)), format_.value, output)
 
 
 def _signals(signal: list[str] | None, *, everything: bool) -> list[str] | None:
@@ -122,7 +121,4 @@ def _read(checkpoint: "Checkpoint", text: str | None, file: str | None) -> "Ids"
         return read_file(file, checkpoint.config.data, checkpoint.vocabulary)
     if text is None:
         return read_split(checkpoint, "validation")
-    ids = checkpoint.vocabulary.encode_item(unescaped(text))
-    if note := strangers_note(checkpoint.vocabulary, unescaped(text)):
-        say(f"charlm: {note}")
-    return ids
+    return read_text(unescaped(text), checkpoint.vocabulary)

@@ -9,19 +9,7 @@ from rich.text import Text
 
 from charlm.cli.bars import bar
 from charlm.cli.display import as_json, show, write
-from charlm.models.language_model import LanguageModel
-from charlm.sampling import Choice, after, context, log_probabilities, never_written
 from charlm.text.vocabulary import Vocabulary
-
-
-def next_probabilities(
-    model: LanguageModel[Any], vocabulary: Vocabulary, prompt: str, choice: Choice
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return p (V,) of each symbol behind the prompt: as the model has it, and as ``choice`` samples from it."""
-    last, _ = after(model, context(vocabulary, prompt))
-    plain = log_probabilities(last, Choice(temperature=1.0))
-    chosen = log_probabilities(last, choice, never_written(vocabulary))
-    return np.exp(plain[0]), np.exp(chosen[0])
 
 
 def show_next(

@@ -2,32 +2,15 @@
 
 import sys
 import time
-from typing import Protocol
 
 from tqdm import tqdm
 
 from charlm.cli.display import printable, say
+from charlm.runs.step_report import Rollback, StepReport, bits_per_character
 from charlm.training.divergence import MOST_ROLLBACKS
-from charlm.training.report import Report, Rollback, bits_per_character
 
 _INTERVAL = 10.0
 """Seconds between plain lines, evaluations aside."""
-
-
-class Progress(Protocol):
-    """Something that is told about every step."""
-
-    def update(self, report: Report) -> None:
-        """Take notice of one step."""
-
-    def show_sample(self, text: str) -> None:
-        """Show what the model writes now."""
-
-    def show_rollback(self, rollback: Rollback) -> None:
-        """Show that training ran away and was taken back."""
-
-    def close(self) -> None:
-        """Leave the terminal in order."""
 
 
 class Bar:
@@ -43,7 +26,7 @@ class Bar:
             bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}  {elapsed}<{remaining}",
         )
 
-    def update(self, report: Report) -> None:
+    def update(self, report: StepReport) -> None:
         """Move the bar; print a line for an evaluation."""
         self._bar.set_postfix_str(
             f"loss {report.loss:.3f}  {bits_per_character(report.loss):.3f} bits/char  "
@@ -75,7 +58,7 @@ class Lines:
         self._total_steps = total_steps
         self._last = time.monotonic()
 
-    def update(self, report: Report) -> None:
+    def update(self, report: StepReport) -> None:
         """Print a line if it is time for one."""
         now = time.monotonic()
         if report.validation_loss is not None or now - self._last >= _INTERVAL:
@@ -97,7 +80,7 @@ class Lines:
 class Silence:
     """Nothing but warnings."""
 
-    def update(self, report: Report) -> None:
+    def update(self, report: StepReport) -> None:
         """Take no notice."""
 
     def show_sample(self, text: str) -> None:
@@ -111,7 +94,7 @@ class Silence:
         """Do nothing."""
 
 
-def line(report: Report, total_steps: int | None) -> str:
+def line(report: StepReport, total_steps: int | None) -> str:
     """Return one line about a step; with ``total_steps``, the time left too."""
     of_total = "" if total_steps is None else f"/{total_steps}"
     parts = [f"step {report.step}{of_total}", f"epoch {report.epoch:.2f}"]

@@ -14,8 +14,8 @@ from charlm.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from charlm.training.history import Difference, History
-    from charlm.training.metrics import Evaluation
+    from charlm.runs.history import Difference, History
+    from charlm.runs.metrics import Evaluation
 
 _NOTHING = "—"
 _IN_MODEL = ("model.kind", "model.num_layers", "model.hidden_size", "model.order")
@@ -42,7 +42,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_runs(directory: DirectoryOption = Path("runs"), as_json: JsonOption = False) -> None:
     """List all runs, the one that was trained on last at the end."""
-    from charlm.training.history import differences, latest_name, read_runs
+    from charlm.runs.history import differences, latest_name, read_runs
 
     histories, unreadable = read_runs(directory)
     latest = latest_name(directory)
@@ -70,8 +70,8 @@ def show_run(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run is, what it has come to, and what lies in its folder."""
-    from charlm.training.finding import BEST, full_checkpoints
-    from charlm.training.history import REPORT, find_run, read_history
+    from charlm.runs.history import REPORT, find_run, read_history
+    from charlm.runs.lookup import BEST, full_checkpoints
 
     history = read_history(find_run(name, directory))
     checkpoints = [path for path in (*full_checkpoints(history.path), history.path / BEST) if path.is_file()]
@@ -112,7 +112,7 @@ def compare_runs(
     as_json: JsonOption = False,
 ) -> None:
     """Show the results of runs, and the settings that tell them apart, side by side."""
-    from charlm.training.history import differences, find_run, read_history
+    from charlm.runs.history import differences, find_run, read_history
 
     paths = [find_run(name, directory) for name in names]
     _check_different(names, paths)
@@ -171,7 +171,7 @@ def _results(history: "History") -> list[tuple[str, str]]:
 
 
 def _time(evaluation: "Evaluation | None") -> str:
-    from charlm.pages.words import duration
+    from charlm.pages.formatting import duration
 
     return _NOTHING if evaluation is None or evaluation.seconds is None else duration(evaluation.seconds)
 
@@ -231,7 +231,7 @@ def _values(found: "Sequence[Difference]", place: int) -> dict[str, object]:
 
 
 def _shown(value: object) -> str:
-    from charlm.pages.words import setting
+    from charlm.pages.formatting import setting
 
     return setting(value)
 

@@ -10,25 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.cli.display import say, show, write
-from charlm.cli.opening import (
+from charlm.cli.loading import (
     CheckpointOption,
     DeviceOption,
-    blas_threads,
-    open_checkpoint,
     open_model,
     read_prompt,
-    strangers_note,
+    say_unknown,
     unescape,
 )
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from charlm.checkpoint import Checkpoint
-    from charlm.cli.copying import Copying
-    from charlm.cli.writer import Writer
+    from charlm.checkpoint.checkpoint import Checkpoint
+    from charlm.cli.memorization import Copying
+    from charlm.generation import Writer
     from charlm.models.language_model import LanguageModel, Symbols
     from charlm.models.recurrent import RecurrentModel
-    from charlm.sampling import Choice
+    from charlm.sampling import SamplingOptions
     from charlm.text.vocabulary import Ids
 
 
@@ -77,8 +75,9 @@ def sample(
     device: DeviceOption = "cpu",
 ) -> None:
     """Write text: the prompt, then what the model makes of it, to --length or to an end that it has learned to set."""
-    from charlm.cli.writer import Writer, columns
-    from charlm.sampling import Choice
+    from charlm.generation import Writer, columns
+    from charlm.runs.lookup import open_checkpoint
+    from charlm.sampling import SamplingOptions
     from charlm.sampling import sample as write_on
 
     if prompt is not None and prompt_file is not None:
@@ -87,53 +86,57 @@ def sample(
         raise ConfigError("--next writes no text, so there is none to --stop, to repeat or to compare.")
     if novelty and stop is not None:
         raise ConfigError("--novelty compares whole samples; leave --stop out, or choose a --length.")
-    choice = Choice(temperature, top_k, top_p)
+    options = SamplingOptions(temperature, top_k, top_p)
     path, opened = open_checkpoint(checkpoint)
     before = unescape(prompt or "") if prompt_file is None else read_prompt(prompt_file, opened)
-    model = _held(opened, clamp, device) if clamp else open_model(opened, device)
+    model = _clamped_model(opened, clamp, device) if clamp else open_model(opened, device)
     used_seed = secrets.randbits(32) if seed is None else seed
-    rows = write_on(model, opened.vocabulary, before, choice=choice, seed=used_seed, num_samples=num_samples)
+    rows = write_on(model, opened.vocabulary, before, options=options, seed=used_seed, num_samples=num_samples)
     if seed is None and next_ is None:
         say(f"charlm: {path}, seed {used_seed}")
-    if note := strangers_note(opened.vocabulary, before):
-        say(f"charlm: {note}")
+    say_unknown(before, opened.vocabulary)
     writer = Writer(opened, before, None if stop is None else unescape(stop))
-    with blas_threads(model, num_samples):
-        if next_ is not None:
-            _show_next(model, opened, before, choice, next_, as_json)
-        elif as_json or novelty:
-            samples = columns(islice(rows, length), num_samples)
-            found = _comparison(opened, map(writer.item, samples)) if novelty else None
-            if found and not as_json:
-                write(f"{writer.between.join(found.texts())}\n\n{found.sentence}\n\n")
-                show(found.table())
-                return
-            settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": used_seed}
-            texts = {"prompt": writer.prompt, "samples": list(map(writer.text, samples))}
-            record = {"checkpoint": str(path)} | settings | texts | ({"novelty": found.values()} if found else {})
-            write(json.dumps(record, ensure_ascii=False) + "\n")
-        else:
-            _write(writer, islice(rows, length), num_samples)
+    if next_ is not None:
+        _show_next(model, opened, before, options, next_, as_json)
+    elif as_json or novelty:
+        samples = columns(islice(rows, length), num_samples)
+        found = _comparison(opened, map(writer.item, samples)) if novelty else None
+        if found and not as_json:
+            write(f"{writer.between.join(found.texts())}\n\n{found.sentence}\n\n")
+            show(found.table())
+            return
+        settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": used_seed}
+        texts = {"prompt": writer.prompt, "samples": list(map(writer.text, samples))}
+        record = {"checkpoint": str(path)} | settings | texts | ({"novelty": found.values()} if found else {})
+        write(json.dumps(record, ensure_ascii=False) + "\n")
+    else:
+        _write(writer, islice(rows, length), num_samples)
 
 
 def _show_next(
-    model: "LanguageModel[Any]", checkpoint: "Checkpoint", prompt: str, choice: "Choice", count: int, as_json: bool
+    model: "LanguageModel[Any]",
+    checkpoint: "Checkpoint",
+    prompt: str,
+    options: "SamplingOptions",
+    count: int,
+    as_json: bool,
 ) -> None:
-    from charlm.cli.next_characters import next_probabilities, show_next
+    from charlm.cli.next_characters import show_next
+    from charlm.sampling import next_probabilities
 
     vocabulary = checkpoint.vocabulary
-    show_next(next_probabilities(model, vocabulary, prompt, choice), vocabulary, count, as_json)
+    show_next(next_probabilities(model, vocabulary, prompt, options), vocabulary, count, as_json)
 
 
 def _comparison(checkpoint: "Checkpoint", samples: "Iterable[Ids]") -> "Copying":
-    from charlm.cli.copying import compare
+    from charlm.cli.memorization import compare
 
     return compare(checkpoint, list(samples))
 
 
 def _write(writer: "Writer", rows: "Iterable[Symbols]", num_samples: int) -> None:
     """Write one text as it comes, or several when they are done."""
-    from charlm.cli.writer import columns
+    from charlm.generation import columns
 
     if num_samples == 1:
         for piece in writer.pieces(int(row[0]) for row in rows):
@@ -144,10 +147,10 @@ def _write(writer: "Writer", rows: "Iterable[Symbols]", num_samples: int) -> Non
         write("\n")
 
 
-def _held(checkpoint: "Checkpoint", clamp: list[str], device: str) -> "RecurrentModel":
+def _clamped_model(checkpoint: "Checkpoint", clamp: list[str], device: str) -> "RecurrentModel":
     """Return the model on NumPy with some units held."""
-    from charlm.cli.places import parse_all_held
+    from charlm.cli.unit_names import parse_all_held
 
     if device != "cpu":
         raise ConfigError("--clamp holds units where they can be reached, on NumPy; leave --device at cpu.")
-    return checkpoint.recurrent().holding(parse_all_held("--clamp", clamp, checkpoint.config.model))
+    return checkpoint.recurrent().clamped(parse_all_held("--clamp", clamp, checkpoint.config.model))

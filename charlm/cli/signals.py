@@ -32,7 +32,11 @@ class Requests:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def taken(self) -> bool:
+    def should_stop(self) -> bool:
+        """Return whether a signal has asked for the end."""
+        return self.stop is not None
+
+    def pop_save_request(self) -> bool:
         """Return whether a checkpoint was asked for since the last call."""
         asked, self._save = self._save, False
         return asked

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charlm.checkpoint import Checkpoint
+from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.cli.display import output_console, show, write_bytes
-from charlm.cli.opening import pictures
-from charlm.cli.places import parse_unit
+from charlm.cli.loading import pictures
+from charlm.cli.unit_names import parse_unit
 from charlm.errors import ConfigError
 from charlm.inspection.export import to_csv, to_json, to_npz
 from charlm.inspection.guesses import guesses
-from charlm.inspection.trace import Trace, Unit, Watched, trace
+from charlm.inspection.trace import Trace, TraceSelection, Unit, trace
 from charlm.text.vocabulary import Ids
 from charlm.whole_file import write_whole_file
 
@@ -31,16 +31,16 @@ _MOST_NUMBERS, _MOST_DRAWN = 40_000_000, 5_000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TraceRequest:
     """What is to be shown of a model, and how it is called."""
 
-    watched: Watched
+    watched: TraceSelection
     units: Sequence[str]
     """As LAYER:INDEX; none: the liveliest, or all."""
     title: str
 
 
-def write_trace(checkpoint: Checkpoint, ids: Ids, wanted: Wanted, format_: str, output: Path | None) -> None:
+def write_trace(checkpoint: Checkpoint, ids: Ids, wanted: TraceRequest, format_: str, output: Path | None) -> None:
     """Trace ids (T,) and write what is wanted, on standard output or into a file."""
     model = checkpoint.recurrent()
     names, layers = wanted.watched.check(model)
@@ -99,7 +99,7 @@ def _content(checkpoint: Checkpoint, traced: Trace, chosen: list[Unit], format_:
 
 
 def _drawing(checkpoint: Checkpoint, traced: Trace, chosen: list[Unit], width: int) -> "Iterator[Text]":
-    from charlm.cli.activity import activity
+    from charlm.cli.trace_view import activity
 
     marks = "".join(checkpoint.vocabulary.marks(traced.ids))
     return activity(traced, chosen or _liveliest(traced), marks, checkpoint.config.model, width)

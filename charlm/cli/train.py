@@ -4,7 +4,8 @@ import json
 import os
 import re
 import shlex
-from contextlib import ExitStack, closing
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,15 +15,17 @@ from charlm.cli.display import facts, is_watched, say, show
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from charlm.checkpoint import Progress as Reached
-    from charlm.cli.drive import Told
-    from charlm.cli.progress import Progress
+    from charlm.checkpoint.checkpoint import Progress
     from charlm.config.settings import Config
+    from charlm.models.ngram_counts import Counts
+    from charlm.runs.directory import RunDirectory
     from charlm.text.corpus import Corpus
-    from charlm.training.runs import RunDirectory
+    from charlm.training.loop import Observer
     from charlm.training.scalars import Scalars
+    from charlm.training.start import Start
     from charlm.training.trainer import Trainer
 
 _ENVIRONMENT = {
@@ -73,8 +76,7 @@ def train(
     """Train a model as a config file says."""
     os.environ.update(_ENVIRONMENT | os.environ)
     from charlm.config.reading import read_config
-    from charlm.training.drift import check_known
-    from charlm.training.runs import RunDirectory, check_space
+    from charlm.runs.resume_policy import check_known
 
     if allow_change and not resume:
         raise ConfigError("--allow-change speaks of a run that goes on; use it with --resume.")
@@ -91,111 +93,81 @@ def train(
             )
         _count(resolved, config, resume=resume, dry_run=dry_run, quiet=quiet)
         return
-    from charlm.cli.beginning import begin
+    from charlm.library import tensorboard_curves
+    from charlm.training.start import prepare_training
 
-    scalars = _scalars() if tensorboard else None
-    with ExitStack() as held:
-        run = RunDirectory.reopen(resolved) if resume else None
-        if run:
-            held.enter_context(run)
-        trainer, found = begin(resolved, run, allow_change or [], init_from, _tell)
+    curves = tensorboard_curves() if tensorboard else None
+    with prepare_training(
+        resolved, resume=resume, allow_change=allow_change or [], init_from=init_from, note=_tell
+    ) as start:
         if dry_run:
-            from charlm.cli.plan import plan
+            from charlm.training.plan import plan
 
-            show(facts(f"plan of {config}", plan(trainer)))
+            show(facts(f"plan of {config}", plan(start.trainer)))
             return
-        check_space(resolved, trainer.weights, run.path if run else None)
-        if run:
-            run.rewind(found, resolved)
-        else:
-            run = held.enter_context(RunDirectory.create(resolved))
-        if init_from is not None and not found:
-            run.save(trainer.checkpoint())  # what it begins with, so that --resume never begins with less
-        told = [_page(trainer, run)]
-        if scalars:
-            told.append(held.enter_context(closing(scalars(run.path, run.metrics()))).add)
-        if found:
-            told[0]({})  # a page that a killed process could not write
-        _train(trainer, run, told, quiet)
+        _train(start, curves, quiet)
 
 
-def _train(trainer: "Trainer", run: "RunDirectory", told: "list[Told]", quiet: bool) -> None:
-    from charlm.cli.drive import drive
+def _train(start: "Start", curves: "type[Scalars] | None", quiet: bool) -> None:
     from charlm.cli.signals import Requests, exit_code
+    from charlm.library import train_run
+    from charlm.training.loop import advice_on
 
+    run, trainer = start.open_run(), start.trainer
     if not quiet:
         onwards = f", from step {trainer.progress.step:,}" if trainer.progress.step else ""
         padding = f", {trainer.streams.padding:.0%} of each window is padding" if trainer.streams.padding else ""
         _tell(f"{run.path} on {trainer.device.type}, {trainer.total_steps:,} steps{onwards}{padding}")
     with Requests() as requests:
-        drive(trainer, run, _watch(trainer, quiet), requests, told)
+        train_run(
+            start,
+            run,
+            observer=_watch(trainer, quiet),
+            stop=requests.should_stop,
+            save_now=requests.pop_save_request,
+            curves=curves,
+        )
     if requests.stop is not None and not trainer.finished:
         numbered = "" if run.path.name == trainer.config.run.name else f" --name {shlex.quote(run.path.name)}"
         saved = f"{requests.stop.name}: {run.path} is saved at step {trainer.progress.step:,}"
         _tell(f"{saved}. The same command with --resume{numbered} goes on from there.")
         raise typer.Exit(exit_code(requests.stop))
     show(facts(f"{run.path} is trained", _outcome(trainer.progress, run, trainer.corpus)))
-    for sentence in () if quiet else _advice(trainer, run):
+    for sentence in () if quiet else advice_on(trainer, run):
         _tell(sentence)
-
-
-def _page(trainer: "Trainer", run: "RunDirectory") -> "Told":
-    """Return what keeps the run's page up to date."""
-    from charlm.cli.run_page import RunPage
-    from charlm.training.state import environment
-
-    page = RunPage(run, trainer.config, trainer.corpus, environment(trainer.device))
-    return lambda _: page.write(_advice(trainer, run) if trainer.finished else ())
-
-
-def _advice(trainer: "Trainer", run: "RunDirectory") -> list[str]:
-    from charlm.training.advice import advice
-
-    return advice(run.metrics(), trainer.weights, len(trainer.corpus.train), trainer.progress.rollbacks)
-
-
-def _scalars() -> "type[Scalars]":
-    try:
-        from charlm.training.scalars import Scalars
-    except ModuleNotFoundError as error:
-        raise ConfigError("--tensorboard writes with TensorBoard: pip install 'charlm[tensorboard]'.") from error
-    return Scalars
 
 
 def _count(config: "Config", source: "Path", *, resume: bool, dry_run: bool, quiet: bool) -> None:
     """Make a Markov model: counting is one pass, so a run that has one already is done."""
-    from charlm.cli import counting
-    from charlm.cli.writer import sample_of
-    from charlm.text.corpus import Corpus
-    from charlm.training.runs import RunDirectory
+    from charlm.library import count_run
+    from charlm.runs.directory import RunDirectory
+    from charlm.training.ngram import plan, prepare_counting
 
     if dry_run:
-        show(facts(f"plan of {source}", counting.plan(config)))
+        show(facts(f"plan of {source}", plan(config)))
         return
-    with ExitStack() as held:
-        run = RunDirectory.reopen(config) if resume else None
-        if run:
-            held.enter_context(run)
-            if counting.check_counted(run, config):
-                _tell(f"{run.path} was counted already; there is nothing to go on from.")
-                return
-        corpus = Corpus.read(config.data)
+    with prepare_counting(config, resume=resume) as counting:
+        if isinstance(counting, RunDirectory):
+            _tell(f"{counting.path} was counted already; there is nothing to go on from.")
+            return
         if not quiet:
-            _tell(f"counting what follows up to {config.model.order} {config.data.unit}s in {len(corpus.train):,}")
-        model, checkpoint = counting.count(config, corpus, quiet)
-        if run:
-            run.rewind(None, config)
-        else:
-            run = held.enter_context(RunDirectory.create(config))
-        counting.keep(run, checkpoint, corpus, sample_of(model, checkpoint))
-    show(facts(f"{run.path} is counted", _outcome(checkpoint.progress, run, corpus)))
+            text = f"{len(counting.corpus.train):,}"
+            _tell(f"counting what follows up to {config.model.order} {config.data.unit}s in {text}")
+        run, checkpoint = count_run(counting, partial(_watch_orders, config.model.order, quiet))
+        show(facts(f"{run.path} is counted", _outcome(checkpoint.progress, run, counting.corpus)))
+
+
+def _watch_orders(order: int, quiet: bool, levels: "Iterable[Counts]") -> "Iterable[Counts]":
+    from tqdm import tqdm
+
+    return tqdm(levels, total=order + 1, unit="order", file=sys.stderr, disable=quiet or not is_watched())
 
 
 def _tell(message: str) -> None:
     say(f"charlm: {message}")
 
 
-def _watch(trainer: "Trainer", quiet: bool) -> "Progress":
+def _watch(trainer: "Trainer", quiet: bool) -> "Observer":
     from charlm.cli.progress import Bar, Lines, Silence
 
     if quiet:
@@ -203,9 +175,9 @@ def _watch(trainer: "Trainer", quiet: bool) -> "Progress":
     return Bar(trainer.progress.step, trainer.total_steps) if is_watched() else Lines(trainer.total_steps)
 
 
-def _outcome(progress: "Reached", run: "RunDirectory", corpus: "Corpus") -> list[tuple[str, object]]:
-    from charlm.training.history import REPORT
-    from charlm.training.report import bits_per_character
+def _outcome(progress: "Progress", run: "RunDirectory", corpus: "Corpus") -> list[tuple[str, object]]:
+    from charlm.runs.history import REPORT
+    from charlm.runs.step_report import bits_per_character
 
     best = progress.best_validation_loss or 0.0
     prompt = _prompt(corpus)

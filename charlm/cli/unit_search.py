@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charlm.checkpoint import Checkpoint
+from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.cli.display import drawn, show, write
-from charlm.cli.findings import (
+from charlm.cli.unit_names import parse_unit
+from charlm.cli.unit_tables import (
     ablation_table,
     ablations_json,
     findings_csv,
@@ -17,11 +18,10 @@ from charlm.cli.findings import (
     patterns_json,
     patterns_table,
 )
-from charlm.cli.places import parse_unit
 from charlm.errors import ConfigError, TextError
 from charlm.inspection.ablation import ablate
 from charlm.inspection.patterns import PATTERNS, Values, pattern
-from charlm.inspection.trace import Watched
+from charlm.inspection.trace import TraceSelection
 from charlm.inspection.units import Finding, find
 from charlm.text.decoding import REPLACEMENT
 from charlm.text.vocabulary import Ids
@@ -40,7 +40,7 @@ class Search:
     pattern: str | None
     ablated: Sequence[str]
     """As LAYER:INDEX; none: rank the units instead."""
-    watched: Watched
+    watched: TraceSelection
 
 
 def search(checkpoint: Checkpoint, ids: Ids, wanted: Search, format_: str, output: Path | None) -> None:

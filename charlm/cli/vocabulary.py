@@ -8,7 +8,7 @@ import typer
 from rich.cells import cell_len, set_cell_size
 
 from charlm.cli.display import write
-from charlm.cli.opening import CheckpointOption, open_checkpoint, unescape
+from charlm.cli.loading import CheckpointOption, unescape
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def _find(file: str | None, checkpoint: str | None) -> "Vocabulary":
     if (file is None) == (checkpoint is None):
         raise ConfigError("say whose vocabulary: either --file FILE or --checkpoint PATH.")
     if file is None:
+        from charlm.runs.lookup import open_checkpoint
+
         return open_checkpoint(checkpoint)[1].vocabulary
     from charlm.config.settings import DataConfig
     from charlm.text.corpus import read_vocabulary

@@ -96,6 +96,13 @@ class ModelConfig(Section):
     order: Annotated[int, Field(ge=0, le=32)] = 5
     """How many characters a markov model looks back: 0 none, 1 the Markov chain, k AR(k). Only markov reads it."""
 
+    @property
+    def description(self) -> str:
+        """Kind and size in a few words, such as lstm 2 × 128."""
+        if self.kind == "markov":
+            return f"markov, order {self.order}"
+        return f"{self.kind} {self.num_layers} × {self.hidden_size:,}"
+
     @field_validator("hidden_size", "num_layers", "embedding_size", "nonlinearity", "dropout", "order")
     @classmethod
     def _is_read_by_this_kind(cls, value: object, info: ValidationInfo) -> object:

@@ -6,6 +6,7 @@ message away and leaves its bias, and the same text is scored again.
 Letters: T characters.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.errors import TextError
+from charlm.evaluation import predictions
 from charlm.inspection.patterns import Values
-from charlm.inspection.trace import Unit, Watched, pieces
-from charlm.models.prediction import surprise
+from charlm.inspection.trace import TraceSelection, Unit, pieces
+from charlm.models.prediction import surprisal
 from charlm.models.recurrent import RecurrentModel
+from charlm.text.streams import one_lane
 from charlm.text.vocabulary import Ids
 
 _PIECE = 1024
@@ -49,7 +52,7 @@ def ablate(model: RecurrentModel, ids: Ids, layer: int, index: int, patterns: Ma
         raise TextError("one character leaves nothing to predict; give a longer text with --text or --file.")
     value = _mean(model, ids, layer, index)
     before = bits(model, ids)
-    change = bits(model.holding({(layer, index): value}), ids) - before
+    change = bits(model.clamped({(layer, index): value}), ids) - before
     within = {name: values[1:] > 0 for name, values in patterns.items()}
     both = {name: marks for name, marks in within.items() if marks.any() and not marks.all()}
     return Ablation(
@@ -63,18 +66,14 @@ def ablate(model: RecurrentModel, ids: Ids, layer: int, index: int, patterns: Ma
 
 
 def bits(model: RecurrentModel, ids: Ids) -> NDArray[np.float64]:
-    """Return the surprise in bits at every character but the first, (T − 1,), from a fresh state."""
-    state, surprises = model.start(1), []
-    for start in range(0, len(ids) - 1, _PIECE):
-        inputs, targets = ids[None, start : start + _PIECE], ids[None, start + 1 : start + _PIECE + 1]
-        logits, state = model.read(inputs[:, : targets.shape[1]], state)
-        surprises.append(surprise(logits, targets)[0] / np.log(2))
-    return np.concatenate(surprises)
+    """Return the surprisal in bits of every character but the first, (T − 1,), from a fresh state."""
+    scored = predictions(model, one_lane(ids))
+    return np.concatenate([surprisal(log_p, batch.targets)[0] / math.log(2) for batch, log_p in scored])
 
 
 def _mean(model: RecurrentModel, ids: Ids, layer: int, index: int) -> float:
     total = sum(
         float(piece.signals["hidden"][:, 0, index].sum(dtype=np.float64))
-        for piece in pieces(model, ids, Watched(["hidden"], [layer]), _PIECE)
+        for piece in pieces(model, ids, TraceSelection(["hidden"], [layer]), _PIECE)
     )
     return total / len(ids)

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, one_hot
 
 from charlm.errors import TextError
-from charlm.inspection.reach import Reach
+from charlm.inspection.gradient_by_lag import GradientByLag
 from charlm.models.network import NetworkState, RecurrentNetwork
 from charlm.text.vocabulary import Ids
 
 
-def reach(network: RecurrentNetwork, ids: Ids, lags: int, positions: int) -> Reach:
+def gradient_by_lag(network: RecurrentNetwork, ids: Ids, lags: int, positions: int) -> GradientByLag:
     """Return how large the gradient is at lags 0 … ``lags``, over ``positions`` places spread over ids (T,).
 
     Before the first lag as many characters again are read, so that the state is one the network really visits.
@@ -43,7 +43,7 @@ def reach(network: RecurrentNetwork, ids: Ids, lags: int, positions: int) -> Rea
     sizes = _sizes(network, stretches[:, context:-1], stretches[:, -1], state)  # (K + 1, B)
     if not np.isfinite(sizes).all():
         raise TextError("the gradient explodes past all numbers. Use fewer --lags.")
-    return Reach(sizes.mean(axis=1), sizes.std(axis=1))
+    return GradientByLag(sizes.mean(axis=1), sizes.std(axis=1))
 
 
 def _sizes(
@@ -62,7 +62,7 @@ def _sizes(
     return by_step.sqrt().flip(0).detach().numpy()
 
 
-def connectivity(network: RecurrentNetwork, ids: Ids) -> NDArray[np.float64]:
+def saliency(network: RecurrentNetwork, ids: Ids) -> NDArray[np.float64]:
     """Return how much the guess after ids (T,) hangs on each of them, (T,).
 
     It is the length of the gradient of the likeliest next symbol's log-probability with respect to what the first

@@ -13,7 +13,7 @@ from matplotlib.font_manager import get_font_names
 from numpy.typing import NDArray
 
 from charlm.config.settings import ModelConfig
-from charlm.inspection.reach import Connections, Reach
+from charlm.inspection.gradient_by_lag import GradientByLag, Saliency
 from charlm.inspection.scale import HIGH, LOW, MIDDLE, scale_of, share
 from charlm.inspection.trace import Trace, Unit
 
@@ -46,14 +46,16 @@ def trace_png(trace: Trace, units: Sequence[Unit], marks: Sequence[str], model: 
     return _png(figure)
 
 
-def reach_png(found: Mapping[str, Reach]) -> bytes:
+def lag_png(found: Mapping[str, GradientByLag]) -> bytes:
     """Draw the gradient over lags, a line and a band of one standard deviation for each model."""
     figure = _figure(_WIDTH, 5)
     axes = figure.subplots()
-    _draw_lines(axes, {f"{name}: {reach.words}": np.maximum(reach.mean, _FLOOR) for name, reach in found.items()})
-    for line, reach in zip(axes.get_lines(), found.values(), strict=True):
-        low, high = reach.band
-        places = np.arange(len(reach.mean))
+    _draw_lines(
+        axes, {f"{name}: {gradient.words}": np.maximum(gradient.mean, _FLOOR) for name, gradient in found.items()}
+    )
+    for line, gradient in zip(axes.get_lines(), found.values(), strict=True):
+        low, high = gradient.band
+        places = np.arange(len(gradient.mean))
         axes.fill_between(places, low + _FLOOR, high + _FLOOR, color=line.get_color(), alpha=0.12, linewidth=0)
     axes.set_yscale("log")
     axes.set_xlabel("characters back", fontsize=9)
@@ -61,14 +63,14 @@ def reach_png(found: Mapping[str, Reach]) -> bytes:
     return _png(figure)
 
 
-def connections_png(found: Mapping[str, Connections]) -> bytes:
+def saliency_png(found: Mapping[str, Saliency]) -> bytes:
     """Draw the text for each model, coloured by how much the guess after it hangs on each character."""
-    heights = [-(-len(connections.marks) // _COLUMNS) * _CELL_HEIGHT for connections in found.values()]
+    heights = [-(-len(saliency.marks) // _COLUMNS) * _CELL_HEIGHT for saliency in found.values()]
     figure = _figure(_WIDTH, sum(heights) + 0.5 * len(found))
-    for axes, (name, connections) in zip(
+    for axes, (name, saliency) in zip(
         figure.subplots(len(found), height_ratios=heights, squeeze=False)[:, 0], found.items(), strict=True
     ):
-        _draw_text(axes, connections.sizes / (connections.sizes.max() or 1), connections.marks, ((255,) * 3, HIGH))
+        _draw_text(axes, saliency.sizes / (saliency.sizes.max() or 1), saliency.marks, ((255,) * 3, HIGH))
         title = f"what the guess after this text hangs on: {shorten(name)}"
         axes.set_title(title, loc="left", fontsize=10, parse_math=False)
     return _png(figure)

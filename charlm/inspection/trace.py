@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from charlm.errors import ConfigError, TextError
 from charlm.models.recurrent import RecurrentModel
+from charlm.models.threads import computing
 from charlm.text.vocabulary import Ids
 
 
@@ -60,7 +61,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Watched:
+class TraceSelection:
     """What of a model is kept; None is all there is."""
 
     signals: Sequence[str] | None = None
@@ -90,11 +91,11 @@ def trace(
     """
     if len(ids) == 0:
         raise TextError("there is no text to read: it is empty. Give some with --text or --file.")
-    (whole,) = pieces(model, ids, Watched(signals, layers), len(ids))
+    (whole,) = pieces(model, ids, TraceSelection(signals, layers), len(ids))
     return whole
 
 
-def pieces(model: RecurrentModel, ids: Ids, watched: Watched, length: int) -> Iterator[Trace]:
+def pieces(model: RecurrentModel, ids: Ids, watched: TraceSelection, length: int) -> Iterator[Trace]:
     """Yield the trace of ids (T,) in pieces of ``length`` characters, so that a long text takes little memory.
 
     Raises ConfigError for a signal or layer that the model does not have.
@@ -111,9 +112,10 @@ def _pieces(
         piece = ids[start : start + length]
         shape = (len(piece), len(layers), model.config.hidden_size)
         kept = {name: np.empty(shape, np.float32) for name in names}
-        for t in range(len(piece)):
-            state = model.advance(piece[t : t + 1], state)
-            for name, rows in kept.items():
-                for place, layer in enumerate(layers):
-                    rows[t, place] = state[layer][name][0]
+        with computing(1):
+            for t in range(len(piece)):
+                state = model.advance(piece[t : t + 1], state)
+                for name, rows in kept.items():
+                    for place, layer in enumerate(layers):
+                        rows[t, place] = state[layer][name][0]
         yield Trace(piece, kept, layers)

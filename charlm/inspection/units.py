@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from charlm.errors import TextError
 from charlm.inspection.patterns import Values
-from charlm.inspection.trace import Trace, Unit, Watched, pieces
+from charlm.inspection.trace import Trace, TraceSelection, Unit, pieces
 from charlm.models.recurrent import RecurrentModel
 from charlm.text.vocabulary import Ids
 
@@ -61,7 +61,11 @@ class Finding:
 
 
 def find(
-    model: RecurrentModel, ids: Ids, patterns: Mapping[str, Values], watched: Watched | None = None, seed: int = 0
+    model: RecurrentModel,
+    ids: Ids,
+    patterns: Mapping[str, Values],
+    watched: TraceSelection | None = None,
+    seed: int = 0,
 ) -> dict[str, list[Finding]]:
     """Return for each pattern how every unit follows it, best on the first half first.
 
@@ -86,7 +90,7 @@ def find(
     units: list[Unit] = []
     kept: list[NDArray[np.float32]] = []
     every = max(-(-(len(ids) - middle) // _RANKED), 1)
-    for traced in pieces(model, ids, watched or Watched(), _PIECE):
+    for traced in pieces(model, ids, watched or TraceSelection(), _PIECE):
         units = units or [unit for signal in traced.signals for unit in traced.units(signal)]
         activity = _flat(traced)  # (T, K)
         rest = max(middle - first.read, 0)

@@ -113,7 +113,7 @@ class GRU:
         return {"hidden": h, "reset": r, "update": z, "candidate": n}
 
 
-class Held:
+class ClampedCell:
     """A cell some of whose hidden units stand still, whatever it computes: an experiment on what they do."""
 
     def __init__(self, cell: Cell, units: Sequence[int], values: Sequence[float]) -> None:

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.errors import CheckpointError
-from charlm.models.counting import Counts, Integers, continuations
 from charlm.models.language_model import Logits, Symbols
+from charlm.models.ngram_counts import Counts, Integers, continuations
 
-History = NDArray[np.int64]
+RecentSymbols = NDArray[np.int64]
 """The last k symbols of each text (B, k), the newest last; `_NOTHING` before the beginning."""
 
 _NOTHING = -1
@@ -75,21 +75,23 @@ class MarkovModel:
         """Return the model that looks back ``order`` symbols, at most k, of the same text."""
         return type(self)(self._counts[: order + 1], self.vocabulary_size)
 
-    def start(self, batch_size: int) -> History:
+    def start(self, batch_size: int) -> RecentSymbols:
         """Return the state at the beginning of ``batch_size`` texts."""
         return np.full((batch_size, self.order), _NOTHING)
 
-    def step(self, ids: Symbols, state: History) -> tuple[Logits, History]:
+    def step(self, ids: Symbols, state: RecentSymbols) -> tuple[Logits, RecentSymbols]:
         """Read one symbol of each text, ids (B,); return logits (B, V) of the next, and the new state."""
         logits, state = self.read(ids[:, None], state)
         return logits[:, 0], state
 
-    def read(self, ids: Symbols, state: History) -> tuple[Logits, History]:
+    def read(self, ids: Symbols, state: RecentSymbols) -> tuple[Logits, RecentSymbols]:
         """Read a stretch of each text, ids (B, T); return logits (B, T, V) after each symbol, and the state."""
         histories, state = self._histories(ids, state)
         return np.log(self._probabilities(histories)).reshape(*ids.shape, self.vocabulary_size), state
 
-    def foretell(self, ids: Symbols, came: Symbols, state: History) -> tuple[NDArray[np.float64], History]:
+    def target_probabilities(
+        self, ids: Symbols, came: Symbols, state: RecentSymbols
+    ) -> tuple[NDArray[np.float64], RecentSymbols]:
         """Read ids (B, T) as `read` does; return p (B, T) of what ``came`` (B, T) behind them, and the state.
 
         Only those are looked up, so that the cost does not grow with V.
@@ -104,14 +106,14 @@ class MarkovModel:
             mixed[rows] = mixed[rows] * level.left[contexts] + shares
         return mixed.reshape(ids.shape), state
 
-    def _histories(self, ids: Symbols, state: History) -> tuple[History, History]:
+    def _histories(self, ids: Symbols, state: RecentSymbols) -> tuple[RecentSymbols, RecentSymbols]:
         """Return the last k symbols (B · T, k) at each step of ids (B, T), and of the last step (B, k)."""
         lanes, steps = ids.shape
         whole = np.concatenate([state, ids.astype(np.int64)], axis=1)  # (B, k + T)
         last = np.arange(1, steps + 1)[:, None] + np.arange(self.order)  # (T, k) columns, up to the symbol just read
         return whole[:, last].reshape(lanes * steps, self.order), whole[:, steps:]
 
-    def _descend(self, histories: History) -> Iterator[tuple[_Level, Integers, Integers]]:
+    def _descend(self, histories: RecentSymbols) -> Iterator[tuple[_Level, Integers, Integers]]:
         """Yield each length's distributions, the rows of ``histories`` (R, k) whose context was seen, and its place."""
         rows: Integers = np.arange(len(histories))
         contexts: Integers = np.zeros(len(histories), np.int64)
@@ -124,7 +126,7 @@ class MarkovModel:
                 rows, contexts = rows[seen], places[seen]
             yield level, rows, contexts
 
-    def _probabilities(self, histories: History) -> NDArray[np.float64]:
+    def _probabilities(self, histories: RecentSymbols) -> NDArray[np.float64]:
         """Return p (R, V) of the symbol behind each of ``histories`` (R, k)."""
         mixed = np.full((len(histories), self.vocabulary_size), 1 / self.vocabulary_size)
         for level, rows, contexts in self._descend(histories):

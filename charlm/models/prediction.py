@@ -1,4 +1,4 @@
-"""Logits → what they say: probabilities of the next symbol, and the surprise at the one that came."""
+"""Logits → probabilities of the next symbol, and the surprisal of the symbol that came."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
     return scores
 
 
-def surprise(logits: Logits, targets: NDArray[Any]) -> NDArray[np.float64]:
-    """Return −ln softmax(logits (…, V)) of each target (…), in nats."""
-    chosen = np.take_along_axis(log_softmax(logits), targets[..., None].astype(np.intp), axis=-1)
-    surprises: NDArray[np.float64] = -chosen[..., 0]
-    return surprises
+def surprisal(log_p: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.float64]:
+    """Return −ln p of each target (…) under ln p (…, V), in nats (Shannon 1948)."""
+    chosen = np.take_along_axis(log_p, targets[..., None].astype(np.intp), axis=-1)
+    nats: NDArray[np.float64] = -chosen[..., 0]
+    return nats

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from charlm.config.settings import ModelConfig
 from charlm.errors import CheckpointError
-from charlm.models.cells import Activations, Array, Cell, Held, cell_of
+from charlm.models.cells import Activations, Array, Cell, ClampedCell, cell_of
 from charlm.models.language_model import Logits, Symbols
 
 RecurrentState = tuple[Activations, ...]
@@ -70,11 +70,11 @@ class RecurrentModel:
         """Number of symbols V."""
         return len(self._head_bias)
 
-    def holding(self, values: Mapping[tuple[int, int], float]) -> Self:
+    def clamped(self, values: Mapping[tuple[int, int], float]) -> Self:
         """Return the same model with hidden units held at values, by layer and index."""
         held = copy.copy(self)
         held._layers = [
-            replace(layer, cell=Held(layer.cell, *zip(*there.items(), strict=True))) if there else layer
+            replace(layer, cell=ClampedCell(layer.cell, *zip(*there.items(), strict=True))) if there else layer
             for depth, layer in enumerate(self._layers)
             for there in [{index: value for (place, index), value in values.items() if place == depth}]
         ]

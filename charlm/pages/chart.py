@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from charlm.pages.words import compact, readable
+from charlm.pages.formatting import compact, readable
 
 Points = Sequence[tuple[float, float]]
 

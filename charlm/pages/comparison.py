@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from charlm.pages.chart import Curve, chart
+from charlm.pages.formatting import duration, readable, setting
 from charlm.pages.rendering import render
-from charlm.pages.words import duration, readable, setting
-from charlm.training.history import Difference, History, differences
+from charlm.runs.history import Difference, History, differences
 
 _LOOKS = 6
 """Colours of lines; a run's number tells it from others of its colour."""

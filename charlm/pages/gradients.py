@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from charlm.inspection.reach import Connections, Reach
+from charlm.inspection.gradient_by_lag import GradientByLag, Saliency
 from charlm.pages.rendering import render
 
 _WIDTH, _HEIGHT = 1000.0, 420.0
@@ -35,10 +35,10 @@ class _Character:
     """From 0 to 1, the largest."""
 
 
-def reach_page(found: Mapping[str, Reach]) -> str:
+def lag_page(found: Mapping[str, GradientByLag]) -> str:
     """Return the page of gradients at each lag."""
-    lags = max(len(reach.mean) for reach in found.values()) - 1
-    means = [max(value, _FLOOR) for reach in found.values() for value in reach.mean.tolist()]
+    lags = max(len(gradient.mean) for gradient in found.values()) - 1
+    means = [max(value, _FLOOR) for gradient in found.values() for value in gradient.mean.tolist()]
     top = math.ceil(math.log10(max(means)))
     bottom = min(math.floor(math.log10(min(means))), top - 1)
 
@@ -52,29 +52,36 @@ def reach_page(found: Mapping[str, Reach]) -> str:
     lines = [
         _Line(
             name=name,
-            words=reach.words,
-            points=" ".join(corners(reach.mean.tolist())),
-            band=" ".join(corners(reach.band[1].tolist()) + corners(reach.band[0].tolist())[::-1]),
+            words=gradient.words,
+            points=" ".join(corners(gradient.mean.tolist())),
+            band=" ".join(corners(gradient.band[1].tolist()) + corners(gradient.band[0].tolist())[::-1]),
         )
-        for name, reach in found.items()
+        for name, gradient in found.items()
     ]
     step = max((top - bottom) // 6, 1)
     powers = [(power, height(10.0**power)) for power in range(top, bottom - 1, -step)]
     ticks = [(lag, lag / lags * _WIDTH) for lag in sorted({round(lags * part / 5) for part in range(6)})]
     table = [
-        (lag, [f"{reach.mean[lag]:.3g}" for reach in found.values()])
+        (lag, [f"{gradient.mean[lag]:.3g}" for gradient in found.values()])
         for lag in sorted({*(row for row in _ROWS if row < lags), lags})
     ]
     return render(
-        "reach.html", lines=lines, powers=powers, ticks=ticks, table=table, width=_WIDTH, height=_HEIGHT, lags=lags
+        "gradient_by_lag.html",
+        lines=lines,
+        powers=powers,
+        ticks=ticks,
+        table=table,
+        width=_WIDTH,
+        height=_HEIGHT,
+        lags=lags,
     )
 
 
-def connections_page(found: Mapping[str, Connections]) -> str:
+def saliency_page(found: Mapping[str, Saliency]) -> str:
     """Return the page of texts, each character coloured by how much the guess after the text hangs on it."""
     texts = {}
-    for name, connections in found.items():
-        largest = float(connections.sizes.max()) or 1.0
-        pairs = zip(connections.marks, connections.sizes.tolist(), strict=True)
+    for name, saliency in found.items():
+        largest = float(saliency.sizes.max()) or 1.0
+        pairs = zip(saliency.marks, saliency.sizes.tolist(), strict=True)
         texts[name] = [_Character(mark, size, size / largest) for mark, size in pairs]
-    return render("connections.html", texts=texts)
+    return render("saliency.html", texts=texts)

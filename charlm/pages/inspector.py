@@ -22,7 +22,7 @@ from charlm.inspection.guesses import Guesses
 from charlm.inspection.scale import is_squashed
 from charlm.inspection.similarity import similarity_order
 from charlm.inspection.trace import Trace
-from charlm.pages.packing import Rounded, packed, rounded
+from charlm.pages.quantization import Rounded, packed, rounded
 from charlm.pages.rendering import render
 from charlm.text.vocabulary import Vocabulary
 
@@ -43,7 +43,7 @@ _SCRIPT = (
     "contexts",
     "controls",
     "csv",
-    "beginning",
+    "main",
 )
 """The parts of the script, in the order in which the page reads them."""
 _NAMES = {"rnn": "An RNN", "lstm": "An LSTM", "gru": "A GRU"}
@@ -93,7 +93,7 @@ def inspector_page(title: str, trace: Trace, guesses: Guesses, vocabulary: Vocab
         "characters": packed(came),
         "guesses": packed(expected),
         "probabilities": packed(guesses.probabilities.T.astype(np.float32)),
-        "surprise": packed(guesses.surprise.astype(np.float32)),
+        "surprise": packed(guesses.surprisal.astype(np.float32)),
         **{f"signal-{name}": packed(signal.levels) for name, signal in signals.items()},
     }
     return render(
@@ -154,5 +154,5 @@ def _introduction(guesses: Guesses, trace: Trace, model: ModelConfig) -> str:
     length = len(trace.ids)
     characters = f"{length:,} characters" if length > 1 else "1 character"
     sentence = f"{_NAMES[model.kind]} with {layers} of {model.hidden_size:,} units read {characters}"
-    known = guesses.surprise[np.isfinite(guesses.surprise)]
+    known = guesses.surprisal[np.isfinite(guesses.surprisal)]
     return f"{sentence}, at {known.mean(dtype=np.float64):.2f} bits a character." if len(known) else f"{sentence}."

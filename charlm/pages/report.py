@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from charlm.config.reading import KEYS
 from charlm.config.settings import Config
 from charlm.pages.chart import Chart, Curve, Level, Mark, chart
+from charlm.pages.formatting import compact, duration, readable, setting
 from charlm.pages.rendering import render
-from charlm.pages.words import compact, duration, readable, setting
-from charlm.training.history import History
-from charlm.training.metrics import Evaluation
+from charlm.runs.history import History
+from charlm.runs.metrics import Evaluation
 
 _SAMPLES, _OPEN = 30, 3
 """Samples that are shown, and how many of them before a fold."""

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.errors import TextError
+from charlm.text.batches import PADDING, Batch
 from charlm.text.vocabulary import Ids
-from charlm.text.windows import PADDING, Window
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class DocumentStreams:
         widths = self._pass(0).lengths.max(axis=0)
         return 1 - self.characters / (self.lanes * int(widths.sum()))
 
-    def at(self, step: int) -> Window:
+    def at(self, step: int) -> Batch:
         """Return the window that step number ``step``, from 0, reads."""
         number, index = divmod(step, len(self))
         now = self._pass(number)
@@ -86,7 +86,7 @@ class DocumentStreams:
         columns = np.arange(lengths.max())
         places = np.minimum(now.starts[:, index, None] + columns, len(self._ids) - 2)
         targets = np.where(columns < lengths, self._ids[places + 1].astype(np.int64), PADDING)
-        return Window(self._ids[places], targets, now.fresh[:, index])
+        return Batch(self._ids[places], targets, now.fresh[:, index])
 
     def fraction(self, step: int) -> float:
         """Return the passes made after ``step`` steps, such as 1.25."""

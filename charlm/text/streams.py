@@ -23,9 +23,9 @@ import numpy as np
 
 from charlm.config.settings import TrainingConfig
 from charlm.errors import TextError
+from charlm.text.batches import Batch, BatchSource
 from charlm.text.document_streams import DocumentStreams
 from charlm.text.vocabulary import Ids
-from charlm.text.windows import Window, Windows
 
 EVALUATION_WINDOW = 256
 """Steps read at a time when nothing is learned; it changes speed and memory, no number."""
@@ -68,11 +68,11 @@ class Streams:
         """Share of places at which there is nothing to guess: none."""
         return 0.0
 
-    def at(self, step: int) -> Window:
+    def at(self, step: int) -> Batch:
         """Return the window that step number ``step``, from 0, reads."""
         index = step % len(self)
         columns = slice(index * self._window, (index + 1) * self._window)
-        return Window(self._inputs[:, columns], self._targets[:, columns], np.full(self.lanes, index == 0))
+        return Batch(self._inputs[:, columns], self._targets[:, columns], np.full(self.lanes, index == 0))
 
     def fraction(self, step: int) -> float:
         """Return the passes made after ``step`` steps, such as 1.25."""
@@ -80,7 +80,7 @@ class Streams:
         return passes + min(index * self._window / self.lane_length, 1.0)
 
 
-def training_streams(ids: Ids, training: TrainingConfig, end: int | None = None) -> Windows:
+def training_streams(ids: Ids, training: TrainingConfig, end: int | None = None) -> BatchSource:
     """Return the lanes that training reads; with ``end``, the id that ends an item, each item stands for itself.
 
     Raises TextError when a lane holds no whole window, or not one item.
@@ -97,7 +97,12 @@ def training_streams(ids: Ids, training: TrainingConfig, end: int | None = None)
     return Streams(ids, lanes, window)
 
 
-def evaluation_streams(ids: Ids, lanes: int, end: int | None = None) -> Windows:
+def one_lane(ids: Ids) -> Streams:
+    """Return a text as one stretch, from its beginning to its end; raises TextError where nothing is predicted."""
+    return Streams(ids, 1, EVALUATION_WINDOW)
+
+
+def evaluation_streams(ids: Ids, lanes: int, end: int | None = None) -> BatchSource:
     """Return the lanes in which a text is scored: fewer than asked for only where it is that short."""
     if end is not None:
         items = max(int((ids == end).sum()) - 1, 1)

@@ -26,10 +26,10 @@ from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, model_val
 from charlm.errors import CheckpointError, UnknownCharactersError
 from charlm.text.code_points import END_UNIT, CodePoints, code_points
 from charlm.text.decoding import REPLACEMENT, Decoder
-from charlm.text.marks import marked
 from charlm.text.normalization import Form
+from charlm.text.printable import marked
 
-Unit = Literal["character", "byte"]
+TextUnit = Literal["character", "byte"]
 Ids = NDArray[np.unsignedinteger[Any]]
 
 UNKNOWN = "<unk>"
@@ -41,7 +41,7 @@ _LONGEST_SPECIAL = 40
 
 
 @dataclass(frozen=True)
-class Stranger:
+class UnknownCharacter:
     """A character that a vocabulary lacks: which, where it first stands, and how often."""
 
     character: str
@@ -58,7 +58,7 @@ class Vocabulary:
     """The symbols a model knows; a symbol's place is its id."""
 
     symbols: tuple[str, ...]
-    unit: Unit = "character"
+    unit: TextUnit = "character"
     normalization: Form | None = None
     special: Mapping[str, int] = field(default_factory=dict)
     """Symbols that stand for no character, by name; they are never sampled unless asked for."""
@@ -144,7 +144,7 @@ class Vocabulary:
         """Return the ids (N,) of normalized code points that start at ``position`` of their text."""
         ids = self._table[np.minimum(units, len(self._table) - 1)]
         if UNKNOWN not in self.special and np.any(ids == _NOT_THERE):
-            raise self.unknown_error(self._strangers(units, position))
+            raise self.unknown_error(self._unknown_characters(units, position))
         return ids.astype(self.dtype)
 
     def encode_item(self, text: str) -> Ids:
@@ -152,19 +152,19 @@ class Vocabulary:
         before = [] if self.end is None else [self.end]
         return np.concatenate([np.array(before, self.dtype), self.encode(text)])
 
-    def strangers(self, text: str, position: int = 0) -> list[Stranger]:
+    def unknown_characters(self, text: str, position: int = 0) -> list[UnknownCharacter]:
         """Return the characters of ``text`` that this vocabulary lacks, in the order they appear."""
-        return self._strangers(self.to_units(text), position)
+        return self._unknown_characters(self.to_units(text), position)
 
-    def _strangers(self, units: CodePoints, position: int) -> list[Stranger]:
+    def _unknown_characters(self, units: CodePoints, position: int) -> list[UnknownCharacter]:
         places = np.flatnonzero(~np.isin(units, np.array(self._units)))
         found, first, counts = np.unique(units[places], return_index=True, return_counts=True)
         return [
-            Stranger(chr(found[index]), position + int(places[first[index]]), int(counts[index]))
+            UnknownCharacter(chr(found[index]), position + int(places[first[index]]), int(counts[index]))
             for index in np.argsort(first)
         ]
 
-    def unknown_error(self, strangers: Sequence[Stranger]) -> UnknownCharactersError:
+    def unknown_error(self, strangers: Sequence[UnknownCharacter]) -> UnknownCharactersError:
         """Return the error that shows characters which this vocabulary lacks."""
         shown = ", ".join(map(str, strangers[:_SHOWN])) + (", …" if len(strangers) > _SHOWN else "")
         what = "1 character is" if len(strangers) == 1 else f"{len(strangers):,} characters are"
@@ -221,7 +221,7 @@ class _Record(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    unit: Unit
+    unit: TextUnit
     normalization: Form | None
     symbols: Annotated[list[str], FailFast()]
     special: dict[str, int]

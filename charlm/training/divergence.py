@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from charlm.checkpoint import not_finite
+from charlm.checkpoint.checkpoint import not_finite
 from charlm.config.settings import TrainingConfig
 from charlm.errors import DivergenceError
 
@@ -15,7 +15,7 @@ MOST_ROLLBACKS = 3
 _REMEMBERED = 5
 
 
-class Watch:
+class DivergenceMonitor:
     """Looks at every number that training goes by, and remembers the last losses for the message."""
 
     def __init__(self, training: TrainingConfig) -> None:

@@ -6,8 +6,8 @@ A new symbol that starts at the mean of the others changes what the model predic
 
 import numpy as np
 
-from charlm.checkpoint import Checkpoint
-from charlm.sealed_file import Tensors
+from charlm.checkpoint.checkpoint import Checkpoint
+from charlm.checkpoint.sealed_file import Tensors
 from charlm.text.vocabulary import Vocabulary
 
 

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from charlm.checkpoint.sealed_file import Tensors
 from charlm.errors import CheckpointError
 from charlm.models.network import NetworkState, RecurrentNetwork
-from charlm.sealed_file import Tensors
-from charlm.training.environment import software
+from charlm.runs.environment import software
 
 Value = TypeVar("Value")
 

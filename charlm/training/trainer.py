@@ -8,7 +8,7 @@ Each step reads one window of every lane, starting from the state the last one e
 gradient back to the window's first step, no further (Williams & Peng 1990). At the beginning of the
 text the state starts fresh.
 
-The trainer never prints and never saves: it yields a Report after every step, and whoever drives it does so.
+The trainer never prints and never saves: it yields a StepReport after every step, and whoever drives it does so.
 """
 
 import math
@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charlm.checkpoint import Checkpoint, CorpusIdentity, Progress
+from charlm.checkpoint.checkpoint import Checkpoint, CorpusIdentity, Progress
 from charlm.config.settings import Config
 from charlm.errors import DivergenceError
 from charlm.models.device import find_device
 from charlm.models.network import NetworkState, autocast, check_precision, make_network, restarted
+from charlm.runs.step_report import Meter, Rollback, StepReport
+from charlm.text.batches import PADDING, Batch
 from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams, training_streams
-from charlm.text.windows import PADDING, Window
-from charlm.training.divergence import MOST_ROLLBACKS, Watch
+from charlm.training.divergence import MOST_ROLLBACKS, DivergenceMonitor
 from charlm.training.optimization import clip_gradient, learning_rate, make_optimizer, plateau_factor
-from charlm.training.report import Meter, Report, Rollback
 from charlm.training.state import detached, environment, pack, unpack
 
 
@@ -57,7 +57,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.network, training)
         self.progress = Progress()
         self._state: NetworkState = None
-        self._watch = Watch(training)
+        self._watch = DivergenceMonitor(training)
         self._last_good: Checkpoint | None = None
         check_precision(self.network, self.device, training.precision)
 
@@ -86,7 +86,7 @@ class Trainer:
         impatient = patience is not None and self.progress.evaluations_without_better >= patience
         return impatient or self.progress.step >= self.total_steps
 
-    def run(self) -> Generator[Report | Rollback, None, None]:
+    def run(self) -> Generator[StepReport | Rollback, None, None]:
         """Train until finished, yielding a report after every step.
 
         The last step is always evaluated. When a loss or gradient is not finite, DivergenceError is raised before
@@ -101,7 +101,7 @@ class Trainer:
             except DivergenceError as error:
                 yield self._roll_back(error)
 
-    def _run(self) -> Iterator[Report]:
+    def _run(self) -> Iterator[StepReport]:
         started = time.perf_counter() - self.progress.seconds
         meter = Meter(self.progress.nats_since_evaluation, self.progress.characters_since_evaluation)
         while not self.finished:
@@ -114,7 +114,7 @@ class Trainer:
             due = (read + 1) % self.evaluate_every == 0 or step + 1 == self.total_steps
             validation_loss = self.evaluate() if due else None
             best = self._advance(meter, window.characters, started, validation_loss)
-            yield Report(
+            yield StepReport(
                 step=self.progress.step,
                 epoch=self.progress.epoch,
                 characters=self.progress.characters,
@@ -130,7 +130,7 @@ class Trainer:
             if due:
                 meter = Meter()
 
-    def train_step(self, window: Window, rate: float) -> tuple[float, float]:
+    def train_step(self, window: Batch, rate: float) -> tuple[float, float]:
         """Descend the gradient of one window; return its loss in nats a character and the gradient's norm."""
         training = self.config.training
         before = restarted(self._state, window.fresh) if training.carry_state else None
@@ -214,7 +214,7 @@ class Trainer:
         self._state = unpack(good.tensors, self.network, self.optimizer, self.device)
         factor = good.progress.rate_factor * 0.5 ** (count - good.progress.rollbacks)
         self.progress = good.progress.model_copy(update={"rollbacks": count, "rate_factor": factor})
-        self._watch = Watch(self.config.training)
+        self._watch = DivergenceMonitor(self.config.training)
         return Rollback(str(error), self.progress.step, count, factor)
 
     def _advance(self, meter: Meter, characters: int, started: float, validation_loss: float | None) -> bool:

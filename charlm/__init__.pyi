@@ -1,0 +1,15 @@
+from charlm.config.settings import Config as Config
+from charlm.errors import CharlmError as CharlmError
+from charlm.errors import CheckpointError as CheckpointError
+from charlm.errors import ConfigError as ConfigError
+from charlm.errors import DamagedCheckpointError as DamagedCheckpointError
+from charlm.errors import DivergenceError as DivergenceError
+from charlm.errors import StorageError as StorageError
+from charlm.errors import TextError as TextError
+from charlm.errors import UnknownCharactersError as UnknownCharactersError
+from charlm.library import Run as Run
+from charlm.library import load as load
+from charlm.library import train as train
+from charlm.model import Model as Model
+from charlm.model import ModelTrace as ModelTrace
+from charlm.version import __version__ as __version__

@@ -1,0 +1,229 @@
+"""A model at rest: one verified safetensors file, enough by itself to sample, score and trace.
+
+    record        format, config, vocabulary, progress, corpus, versions
+    tensors       model.rnn.weight_ih_l0, …, model.head.bias          always
+                  optimizer.*, state.*, rng.*                         in a full checkpoint
+                  model.contexts.0, …, model.counts.k                 of a Markov model of order k, instead
+
+`charlm.checkpoint.sealed_file` says how both lie in the file and how it is verified. There is no pickle anywhere. Strip
+``model.rnn.`` and torch's ``load_state_dict`` takes the weights.
+"""
+
+import io
+import re
+import reprlib
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
+
+from charlm.checkpoint.layout import check_layout
+from charlm.checkpoint.sealed_file import SealedFile, Tensors, sealed
+from charlm.config.settings import Config
+from charlm.errors import CheckpointError, ConfigError, DamagedCheckpointError
+from charlm.models.language_model import LanguageModel
+from charlm.models.markov import MarkovModel, check_counts
+from charlm.models.recurrent import RecurrentModel
+from charlm.text.vocabulary import Vocabulary
+from charlm.version import __version__
+from charlm.whole_file import write_whole_file
+
+FORMAT = 2
+"""Version of the record and the tensors; a reader refuses what is newer. 2 knows Markov models and separate items."""
+_READ = range(1, FORMAT + 1)
+
+Whole = Annotated[int, Field(ge=0, le=2**53)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Progress(BaseModel):
+    """How far training had come."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    step: Whole = 0
+    epoch: Amount = 0.0
+    characters: Whole = 0
+    """Predictions trained on."""
+    seconds: Amount = 0.0
+    train_loss: Amount | None = None
+    """Nats per character since the evaluation before."""
+    validation_loss: Amount | None = None
+    """Nats per character at the last evaluation."""
+    best_validation_loss: Amount | None = None
+    best_step: Whole | None = None
+    """The step at which the lowest validation loss was found."""
+    evaluations_without_better: Whole = 0
+    nats_since_evaluation: Amount = 0.0
+    characters_since_evaluation: Whole = 0
+    rate_factor: Amount = 1.0
+    """What the plateau schedule and rollbacks have multiplied the learning rate by."""
+    rollbacks: Whole = 0
+    """How often training ran away and was taken back."""
+    lanes_began_at_step: Whole = 0
+    """Where these lanes were first read from the beginning of the text: 0 unless a resumed run changed their shape."""
+    lanes_began_at_epoch: Amount = 0.0
+
+    @model_validator(mode="after")
+    def _counts_no_step_before_it_is_taken(self) -> Self:
+        if max(self.lanes_began_at_step, self.best_step or 0) > self.step:
+            raise ValueError("a step is counted that was not yet taken")
+        return self
+
+
+class CorpusIdentity(BaseModel):
+    """Which text a model was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    path: Annotated[list[str], FailFast()]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a model is: settings, vocabulary, weights, and how it came about."""
+
+    config: Config
+    vocabulary: Vocabulary
+    progress: Progress
+    corpus: CorpusIdentity
+    tensors: Tensors
+    versions: dict[str, str]
+    """What the model was trained with: packages, device, threads."""
+
+    def model(self) -> LanguageModel[Any]:
+        """Return the model, ready to read, on NumPy."""
+        if self.config.model.kind == "markov":
+            return MarkovModel.from_tensors(self.config.model.order, len(self.vocabulary), self.part("model"))
+        return self.recurrent()
+
+    def recurrent(self) -> RecurrentModel:
+        """Return the model, on NumPy, for those who look inside; raises ConfigError where there is nothing hidden."""
+        if self.config.model.kind == "markov":
+            raise ConfigError(
+                "a Markov model has no hidden units and no gradients: all it knows of a text is its last "
+                f"{self.config.model.order} characters. Name an rnn, lstm or gru."
+            )
+        return RecurrentModel(self.config.model, len(self.vocabulary), self.part("model"), self.vocabulary.end)
+
+    def part(self, name: str) -> Tensors:
+        """Return the tensors under ``name.``, without that prefix."""
+        prefix = f"{name}."
+        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+
+    def weights_only(self) -> Self:
+        """Return the same checkpoint without what only resuming needs."""
+        kept = {key: value for key, value in self.tensors.items() if key.startswith("model.")}
+        return replace(self, tensors=kept)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether training can go on from here."""
+        return "rng.cpu" in self.tensors
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all; raises StorageError when the disk refuses."""
+        write_whole_file(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return the file's bytes, digest included."""
+        record = {
+            "format": FORMAT,
+            "config": self.config.model_dump(mode="json"),
+            "vocabulary": self.vocabulary.to_json(),
+            "progress": self.progress.model_dump(mode="json"),
+            "corpus": self.corpus.model_dump(mode="json"),
+            "versions": self.versions,
+        }
+        return sealed(record, self.tensors)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read and verify a file that `save` wrote.
+
+        Raises CheckpointError when the disk does not give it, or it is of a newer format or holds numbers that are
+        not finite; and DamagedCheckpointError when there is no such file, or its bytes, parts or name do not agree.
+        """
+        try:
+            size = _size(path)
+            with path.open("rb") as file:
+                checkpoint = cls._read(file, size)
+        except CheckpointError as error:
+            raise type(error)(f"{path}: {error}") from error
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot read this checkpoint ({error.strerror}).") from error
+        step = step_of(path)
+        if step not in (None, checkpoint.progress.step):
+            raise DamagedCheckpointError(
+                f"{path}: by its name this checkpoint is of step {step:,}, by its content of step "
+                f"{checkpoint.progress.step:,}. Somebody exchanged files; use another one of the run."
+            )
+        return checkpoint
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Verify and parse a file's bytes; raises as `load` does."""
+        return cls._read(io.BytesIO(content), len(content))
+
+    @classmethod
+    def _read(cls, stream: BinaryIO, size: int) -> Self:
+        file = SealedFile(stream, size)
+        if type(file.record.get("format")) is not int or file.record["format"] not in _READ:
+            raise CheckpointError(
+                f"this checkpoint has format {reprlib.repr(file.record.get('format'))}, and charlm {__version__} reads "
+                f"formats {_READ[0]} to {_READ[-1]}. Use the charlm that wrote it, or a newer one."
+            )
+        try:
+            config = Config.model_validate(file.record["config"])
+            vocabulary = Vocabulary.from_json(file.record["vocabulary"])
+            progress = Progress.model_validate(file.record["progress"])
+            corpus = CorpusIdentity.model_validate(file.record["corpus"])
+            versions = {str(name): str(value) for name, value in file.record["versions"].items()}
+        except (KeyError, TypeError, AttributeError, ValidationError, CheckpointError, RecursionError) as error:
+            mistakes = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else repr(error)
+            raise DamagedCheckpointError(
+                "this checkpoint is damaged, or a charlm wrote it that this one does not understand: its record cannot "
+                f"be read ({reprlib.repr(mistakes)})."
+            ) from error
+        check_layout(file.layout, config, len(vocabulary), progress.step)
+        tensors = file.tensors()
+        if name := not_finite(tensors):
+            raise CheckpointError(f"the tensor {name} holds numbers that are not finite. Use another checkpoint.")
+        checkpoint = cls(config, vocabulary, progress, corpus, tensors, versions)
+        if config.model.kind == "markov":
+            check_counts(config.model.order, len(vocabulary), checkpoint.part("model"))
+        return checkpoint
+
+
+def step_name(step: int) -> str:
+    """Return the file name of the full checkpoint of a step."""
+    return f"step-{step:08d}.safetensors"
+
+
+def step_of(path: Path) -> int | None:
+    """Return the step that a full checkpoint's file name speaks of; None for other names."""
+    name = re.fullmatch(r"step-([0-9]{8,18})\.safetensors", path.name)
+    return int(name[1]) if name else None
+
+
+def _size(path: Path) -> int:
+    """Return a plain file's size; raises DamagedCheckpointError where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise DamagedCheckpointError(f"cannot read this checkpoint ({reason}).") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+        raise DamagedCheckpointError("this is no plain file, so it is no checkpoint.")
+    return status.st_size
+
+
+def not_finite(tensors: Mapping[str, Any]) -> str | None:
+    """Return the name of a tensor that holds infinities or is no number; None when all is well."""
+    floats = (name for name, value in tensors.items() if value.dtype.kind == "f")
+    return next((name for name in floats if not np.isfinite(tensors[name]).all()), None)

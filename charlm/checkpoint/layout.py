@@ -1,0 +1,56 @@
+"""Which tensors a checkpoint must hold, of which type and shape: known from its config before any is read."""
+
+import reprlib
+
+from charlm.checkpoint.sealed_file import Layout
+from charlm.config.settings import Config
+from charlm.errors import DamagedCheckpointError
+from charlm.models.cells import cell_of
+from charlm.models.markov import MarkovModel
+from charlm.models.recurrent import tensor_shapes
+
+_LONGEST_RANDOM_STATE = 1 << 16
+"""Bytes; torch's own has five thousand."""
+
+
+def check_layout(found: Layout, config: Config, vocabulary_size: int, step: int) -> None:
+    """Raise DamagedCheckpointError unless ``found`` are the tensors of a checkpoint of this config and step."""
+    expected = _expected_layout(config, vocabulary_size, step, found)
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise DamagedCheckpointError(
+                f"this checkpoint is damaged or not whole: the tensor {reprlib.repr(name)} is "
+                f"{reprlib.repr(found.get(name, 'missing'))} where its config says "
+                f"{reprlib.repr(expected.get(name, 'none'))}."
+            )
+
+
+def _expected_layout(config: Config, vocabulary_size: int, step: int, found: Layout) -> Layout:
+    """Return the tensors that must be there: the model's, and in a full checkpoint all that training carries."""
+    if config.model.kind == "markov":
+        return _expected_counts(config.model.order, vocabulary_size, found)
+    depth = min(config.model.num_layers, len(found))  # a stranger may claim a billion layers
+    weights = tensor_shapes(config.model.model_copy(update={"num_layers": depth}), vocabulary_size)
+    expected: Layout = {f"model.{name}": ("F32", shape) for name, shape in weights.items()}
+    for name in {"rng.cpu", "rng.cuda"} & found.keys():
+        size = sum(found[name][1][:1])  # torch knows its own
+        expected[name] = ("U8", (min(size, _LONGEST_RANDOM_STATE),))
+    if "rng.cpu" in found and step > 0:
+        for name, shape in weights.items():
+            expected |= {f"optimizer.{name}.{moment}": ("F32", shape) for moment in ("exp_avg", "exp_avg_sq")}
+            expected[f"optimizer.{name}.step"] = ("F32", ())
+    if "state.0" in found:  # there is none where the text begins
+        shape = (config.model.num_layers, config.training.batch_size, config.model.hidden_size)
+        memory = cell_of(config.model.kind, config.model.nonlinearity).memory
+        expected |= {f"state.{index}": ("F32", shape) for index in range(len(memory))}
+    return expected
+
+
+def _expected_counts(order: int, vocabulary_size: int, found: Layout) -> Layout:
+    """Return the arrays of a Markov model, as long as they say: a text gave their lengths."""
+    types = MarkovModel.types(vocabulary_size)
+    expected: Layout = {}
+    for name in (f"{array}.{length}" for length in range(order + 1) for array in types):
+        length = sum(found.get(f"model.{name}", ("", ()))[1][:1])
+        expected[f"model.{name}"] = (types[name.partition(".")[0]], (length,))
+    return expected

@@ -1,0 +1,125 @@
+"""What commands that read a model open first: its checkpoint, the model itself, a text."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charlm.cli.display import say
+from charlm.errors import ConfigError, TextError
+
+if TYPE_CHECKING:
+    from charlm.checkpoint.checkpoint import Checkpoint
+    from charlm.config.settings import DataConfig
+    from charlm.models.language_model import LanguageModel
+    from charlm.text.vocabulary import Ids, Vocabulary
+
+CheckpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        "-c",
+        metavar="PATH",
+        help="A checkpoint file, a run's folder or a run's name. Left out: the best of the latest run.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", help="cpu reads with NumPy and needs no torch; cuda, cuda:N and mps use torch."),
+]
+
+_ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
+
+
+def unescape(text: str) -> str:
+    r"""Return ``text`` with ``\n``, ``\t`` and ``\\`` turned into what they stand for."""
+    return re.sub(r"\\([nt\\])", lambda match: _ESCAPES[match[1]], text)
+
+
+def open_model(checkpoint: "Checkpoint", device: str) -> "LanguageModel[Any]":
+    """Return the model on NumPy for the CPU, or on torch for another device."""
+    if device == "cpu":
+        return checkpoint.model()
+    if checkpoint.config.model.kind == "markov":
+        raise ConfigError(f"--device {device}: a Markov model looks its counts up, on the CPU. Leave --device at cpu.")
+    from charlm.models.device import find_device
+    from charlm.models.network import NetworkModel, RecurrentNetwork
+
+    if not re.fullmatch(r"cuda(:\d+)?|mps", device):
+        raise ConfigError(f"--device {device}: expected cpu, cuda, cuda:N or mps.")
+    network = RecurrentNetwork(checkpoint.config.model, len(checkpoint.vocabulary))
+    network.load_tensors(checkpoint.part("model"))
+    return NetworkModel(network, find_device(device), checkpoint.vocabulary.end)
+
+
+def read_file(name: str, data: "DataConfig", vocabulary: "Vocabulary") -> "Ids":
+    """Return a file's (or with ``-`` standard input's) text as the model's ids; say what was read as unknown."""
+    from charlm.text.encoding import encode_bytes, unknown_note
+
+    pieces, source = _open_bytes(name)
+    ids, unknown = encode_bytes(pieces, source, data, vocabulary)
+    if note := unknown_note(unknown):
+        say(f"charlm: {source}: {note}")
+    return ids
+
+
+def read_text(text: str, vocabulary: "Vocabulary") -> "Ids":
+    """Return the ids of a text given as an option, from the beginning of an item; say what was read as unknown."""
+    say_unknown(text, vocabulary)
+    return vocabulary.encode_item(text)
+
+
+def say_unknown(text: str, vocabulary: "Vocabulary") -> None:
+    """Say which characters of a text are read as unknown, if there are any."""
+    from charlm.text.encoding import unknown_note
+
+    if note := unknown_note(vocabulary.unknown_characters(text)):
+        say(f"charlm: {note}")
+
+
+def read_prompt(name: str, checkpoint: "Checkpoint") -> str:
+    """Return the text of a file, or with ``-`` of standard input, decoded as the model's corpus was."""
+    from charlm.text.files import text_pieces
+
+    pieces, source = _open_bytes(name)
+    if checkpoint.config.data.unit == "byte":
+        return b"".join(pieces).decode("utf-8", "surrogateescape")
+    text = "".join(text_pieces(pieces, source, checkpoint.config.data))
+    return text.rstrip("\r\n") if checkpoint.config.data.documents == "line" else text  # a line's end is not its text
+
+
+def read_split(checkpoint: "Checkpoint", split: str) -> "Ids":
+    """Return the ids of the model's own validation or test text; the corpus must be as it was."""
+    from charlm.checkpoint.corpus import read_corpus, split_of
+
+    return split_of(read_corpus(checkpoint, split), split)
+
+
+def pictures() -> ModuleType:
+    """Return the module that draws pictures; raises ConfigError where matplotlib is not installed."""
+    try:
+        from charlm.inspection import picture
+    except ModuleNotFoundError as error:
+        raise ConfigError("--format png draws with matplotlib: pip install 'charlm[plot]'.") from error
+    return picture
+
+
+def _open_bytes(name: str) -> tuple[Iterator[bytes], str]:
+    """Return a file's bytes in pieces, and what to call it in errors; ``-`` is standard input."""
+    from charlm.text.files import byte_pieces
+
+    return (_standard_input(), "standard input") if name == "-" else (byte_pieces(Path(name)), name)
+
+
+def _standard_input() -> Iterator[bytes]:
+    from charlm.text.files import PIECE
+
+    if sys.stdin is None:
+        raise TextError("standard input is closed, so there is no text to read. Use --file FILE.")
+    while piece := sys.stdin.buffer.read(PIECE):
+        yield piece

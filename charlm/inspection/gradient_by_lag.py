@@ -1,0 +1,117 @@
+"""How far back gradients reach, as values: by lag, and by character.
+
+csv    by lag: model, lag, mean, spread         by character: model, position, character, size
+json   {"models": [{"model", "mean": […], "spread": […], "factor", "words"}, …]}, lists from lag 0
+       {"models": [{"model", "characters": […], "sizes": […]}, …]}
+
+Letters: K lags, T characters.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class GradientByLag:
+    """The size of the gradient at each lag, over many positions of a text."""
+
+    mean: NDArray[np.float64]  # (K + 1,), from lag 0
+    spread: NDArray[np.float64]  # (K + 1,), standard deviation over the positions
+
+    @property
+    def band(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """One standard deviation below and above the mean, at a tenth of it at least: for logarithmic scales."""
+        return np.maximum(self.mean - self.spread, self.mean / 10), self.mean + self.spread
+
+    @property
+    def factor(self) -> float:
+        """What one step further back multiplies the mean by, fitted to lags from 1 on; 0 if nothing gets through."""
+        alive = self.mean > 0
+        lags = np.flatnonzero(alive)
+        lags = lags[lags > 0]
+        if len(lags) == 0 or not alive[1:].all():
+            return 0.0
+        if len(lags) == 1:
+            return float(self.mean[1] / self.mean[0]) if self.mean[0] > 0 else 0.0
+        slope, _ = np.polyfit(lags, np.log(self.mean[lags]), 1)
+        return float(np.exp(slope))
+
+    @property
+    def words(self) -> str:
+        """The fitted decay as a sentence."""
+        factor = self.factor
+        if factor == 0:
+            through = int(np.append(self.mean[1:] > 0, False).argmin())  # lags before the first that nothing comes from
+            return f"nothing gets through {through + 1:,} step{'s' if through else ''}"
+        steps = math.inf if factor == 1 else abs(math.log(2) / math.log(factor))
+        if steps > 100 * len(self.mean):
+            return "the gradient keeps its size"
+        return f"the gradient {'halves' if factor < 1 else 'doubles'} every {steps:,.1f} characters"
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """How much the guess after a text hangs on each of its characters."""
+
+    marks: Sequence[str]
+    """One printable mark a character."""
+    sizes: NDArray[np.float64]  # (T,)
+
+
+def lag_csv(found: Mapping[str, GradientByLag]) -> str:
+    """Return the gradients at each lag as CSV."""
+    rows = (
+        (name, lag, mean, spread)
+        for name, gradient in found.items()
+        for lag, (mean, spread) in enumerate(zip(gradient.mean.tolist(), gradient.spread.tolist(), strict=True))
+    )
+    return _csv(("model", "lag", "mean", "spread"), rows)
+
+
+def lag_json(found: Mapping[str, GradientByLag]) -> str:
+    """Return the gradients at each lag as JSON."""
+    models = [
+        {
+            "model": name,
+            "mean": gradient.mean.tolist(),
+            "spread": gradient.spread.tolist(),
+            "factor": gradient.factor,
+            "words": gradient.words,
+        }
+        for name, gradient in found.items()
+    ]
+    return json.dumps({"models": models}, ensure_ascii=False) + "\n"
+
+
+def saliency_csv(found: Mapping[str, Saliency]) -> str:
+    """Return the gradient at each character as CSV."""
+    rows = (
+        (name, place, mark, size)
+        for name, saliency in found.items()
+        for place, (mark, size) in enumerate(zip(saliency.marks, saliency.sizes.tolist(), strict=True))
+    )
+    return _csv(("model", "position", "character", "size"), rows)
+
+
+def saliency_json(found: Mapping[str, Saliency]) -> str:
+    """Return the gradient at each character as JSON."""
+    models = [
+        {"model": name, "characters": list(saliency.marks), "sizes": saliency.sizes.tolist()}
+        for name, saliency in found.items()
+    ]
+    return json.dumps({"models": models}, ensure_ascii=False) + "\n"
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return table.getvalue()

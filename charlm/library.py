@@ -1,0 +1,182 @@
+"""What a Python user holds: `train` and `load`, and the `Run` and `Model` that they return.
+
+    run = charlm.train("my.txt")
+    model = run.model()                                       # or charlm.load("runs/quickstart")
+    model.generate("The fox", length=200, temperature=0.8, seed=1)
+    model.score("a text").bits_per_character
+    model.trace("a text")["hidden"]                           # [time, layer, unit]
+
+Nothing here prints, sets signal handlers or changes the environment. Training imports torch; the rest does not.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charlm.checkpoint.checkpoint import Checkpoint
+from charlm.config.reading import read_config
+from charlm.config.settings import Config, DataConfig
+from charlm.errors import ConfigError
+from charlm.model import Model
+from charlm.pages.run_page import RunPage
+from charlm.runs.directory import RunDirectory
+from charlm.runs.history import read_history
+from charlm.runs.lookup import open_checkpoint
+from charlm.runs.metrics import Evaluation
+from charlm.training.ngram import Counting, Watch, prepare_counting
+
+if TYPE_CHECKING:
+    from charlm.training.loop import Observer, OnEvaluation
+    from charlm.training.scalars import Scalars
+    from charlm.training.start import Start
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was trained: its folder, read anew whenever it is asked."""
+
+    path: Path
+    """Its folder."""
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """What each evaluation measured, by step; losses are nats per character."""
+        return read_history(self.path).evaluations
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The evaluation with the lowest validation loss; None before there is one."""
+        return read_history(self.path).best
+
+    def model(self) -> Model:
+        """Return the model with the lowest validation loss; raises CheckpointError when there is none."""
+        return load(self.path)
+
+
+def load(name: str | Path | None = None, directory: str | Path = "runs") -> Model:
+    """Return the model in a checkpoint file, in a run's folder, or of the run of this name in ``directory``.
+
+    A run stands for its best checkpoint, and no name at all for the latest run in ``directory``. Raises CheckpointError
+    when there is none, and DamagedCheckpointError when its bytes are not what was written.
+    """
+    path, checkpoint = open_checkpoint(None if name is None else str(name), Path(directory))
+    return Model(checkpoint, path)
+
+
+def train(
+    *texts: str | Path,
+    config: Config | str | Path | None = None,
+    name: str | None = None,
+    resume: bool = False,
+    allow_change: Collection[str] = (),
+    init_from: str | Path | None = None,
+    tensorboard: bool = False,
+    on_evaluation: Callable[[Evaluation], object] | None = None,
+    on_note: Callable[[str], object] | None = None,
+) -> Run:
+    """Train a model as ``charlm train`` does, and return its run.
+
+    ``texts`` are files or globs and replace ``data.path``. ``config`` is a `Config` or the path of a YAML file; without
+    one every setting is at its default. ``name`` replaces ``run.name``. With ``resume`` the run goes on from its newest
+    checkpoint, and settings in ``allow_change`` may differ; ``init_from`` names a checkpoint or run whose weights a new
+    run begins with. ``on_evaluation`` is called after each evaluation, and ``on_note`` with sentences such as which
+    settings differ. A notebook shows a progress bar; nothing else is shown.
+
+    After KeyboardInterrupt the step is finished and saved, and the exception is raised again; ``resume`` goes on from
+    there. Raises ConfigError, TextError, CheckpointError, DivergenceError and StorageError.
+    """
+    resolved = _resolved(texts, config, name)
+    callbacks: list[OnEvaluation] = []
+    if on_evaluation is not None:
+        callbacks.append(lambda metrics: on_evaluation(Evaluation.model_validate(metrics)))
+    if resolved.model.kind == "markov":
+        with prepare_counting(resolved, resume=resume) as counting:
+            return Run((counting if isinstance(counting, RunDirectory) else count_run(counting)[0]).path)
+    from charlm.training.background import finish_steps
+    from charlm.training.notebook import observer_here
+    from charlm.training.start import prepare_training
+
+    curves = tensorboard_curves() if tensorboard else None
+    with prepare_training(
+        resolved,
+        resume=resume,
+        allow_change=allow_change,
+        init_from=None if init_from is None else str(init_from),
+        note=on_note or _ignore,
+    ) as start:
+        run = start.open_run()
+        progress = observer_here(start.trainer.progress.step, start.trainer.total_steps)
+
+        def work(stop: Callable[[], bool]) -> None:
+            train_run(start, run, observer=progress, stop=stop, curves=curves, callbacks=callbacks)
+
+        finish_steps(work)
+    return Run(run.path)
+
+
+def train_run(
+    start: "Start",
+    run: RunDirectory,
+    *,
+    observer: "Observer",
+    stop: Callable[[], bool],
+    save_now: Callable[[], bool] = lambda: False,
+    curves: "type[Scalars] | None" = None,
+    callbacks: "Collection[OnEvaluation]" = (),
+) -> None:
+    """Train what was prepared to its end, keeping its page and ``curves`` up to date; raises as `run_loop` does."""
+    from charlm.training.loop import advice_on, run_loop
+    from charlm.training.state import environment
+
+    trainer = start.trainer
+    page = RunPage(run, trainer.config, trainer.corpus, environment(trainer.device))
+
+    def write_page(_: Mapping[str, Any]) -> None:
+        page.write(advice_on(trainer, run) if trainer.finished else ())
+
+    with ExitStack() as files:
+        kept: list[OnEvaluation] = [write_page]
+        if curves is not None:
+            kept.append(files.enter_context(closing(curves(run.path, run.metrics()))).add)
+        if start.resumed:
+            write_page({})  # a killed process may have left an older one
+        run_loop(trainer, run, observer=observer, stop=stop, save_now=save_now, callbacks=[*kept, *callbacks])
+
+
+def count_run(counting: Counting, watch: Watch = iter) -> tuple[RunDirectory, Checkpoint]:
+    """Count what was prepared, and write the run with its page; raises StorageError when the disk refuses."""
+    run, checkpoint = counting.run(watch)
+    RunPage(run, counting.config, counting.corpus, checkpoint.versions).write()
+    return run, checkpoint
+
+
+def tensorboard_curves() -> "type[Scalars]":
+    """Return what writes curves for TensorBoard; raises ConfigError where that is not installed."""
+    try:
+        from charlm.training.scalars import Scalars
+    except ModuleNotFoundError as error:
+        raise ConfigError("curves need TensorBoard, which is not installed: pip install tensorboard") from error
+    return Scalars
+
+
+def _resolved(texts: Sequence[str | Path], config: Config | str | Path | None, name: str | None) -> Config:
+    """Return the settings that `train` was given, as one config; raises ConfigError for what is missing or wrong."""
+    resolved = config if isinstance(config, Config) or config is None else read_config(Path(config))
+    path = tuple(map(str, texts))
+    if resolved is None:
+        if not path:
+            raise ConfigError("there is nothing to train on: give the path of a text, or a config.")
+        resolved = Config(data=DataConfig(path=path))
+    changes: dict[str, dict[str, object]] = {}
+    if path:
+        changes["data"] = {"path": path}
+    if name is not None:
+        changes["run"] = {"name": name}
+    tree = resolved.model_dump()
+    return Config.model_validate(tree | {part: tree[part] | values for part, values in changes.items()})
+
+
+def _ignore(_: str) -> None:
+    """Take no notice."""

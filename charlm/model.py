@@ -1,0 +1,159 @@
+"""A trained model as a Python user holds it: write, score, ask for the next character, look inside.
+
+Everything computes on NumPy and imports no torch.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charlm.checkpoint.checkpoint import Checkpoint
+from charlm.config.settings import Config
+from charlm.errors import ConfigError, TextError
+from charlm.evaluation import Score, evaluate
+from charlm.generation import Writer
+from charlm.inspection.trace import Trace, Unit, trace
+from charlm.pages.coloured_text import coloured_text
+from charlm.sampling import SamplingOptions, next_probabilities, sample
+from charlm.text.encoding import encode_text
+from charlm.text.streams import evaluation_streams
+from charlm.text.vocabulary import Vocabulary
+
+_SEED_BITS = 32
+
+
+class Model:
+    """A model at rest, ready to be used; `charlm.load` and `Run.model` make one."""
+
+    def __init__(self, checkpoint: Checkpoint, path: Path | None = None) -> None:
+        self.checkpoint = checkpoint
+        """Weights, settings, vocabulary, and how far training had come."""
+        self.path = path
+        """The file that it was read from."""
+        self._model = checkpoint.model()
+
+    def __repr__(self) -> str:
+        """Return where it lies and what it is."""
+        return f"<charlm.Model {self.path or ''} ({self.config.model.description})>"
+
+    @property
+    def config(self) -> Config:
+        """Every setting that it was trained with."""
+        return self.checkpoint.config
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The symbols that it knows."""
+        return self.checkpoint.vocabulary
+
+    def generate(
+        self,
+        prompt: str = "",
+        length: int = 500,
+        *,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop: str | None = None,
+    ) -> str:
+        """Return the prompt and up to ``length`` characters that follow it: what ``charlm sample`` prints.
+
+        The same ``seed`` writes the same text; without one each call writes another. The text ends before ``stop``, and
+        at the end of an item where the model has learned items. Raises UnknownCharactersError for a prompt with
+        characters outside the vocabulary, and ConfigError for options that make no sense.
+        """
+        return "".join(
+            self.stream(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop=stop)
+        )
+
+    def stream(
+        self,
+        prompt: str = "",
+        length: int = 500,
+        *,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop: str | None = None,
+    ) -> Iterator[str]:
+        """Return an iterator of pieces of what `generate` returns, as they are written; raises as that does."""
+        if length < 0:
+            raise ConfigError(f"must be 0 or more, got {length}", field="length")
+        rows = sample(
+            self._model,
+            self.vocabulary,
+            prompt,
+            options=SamplingOptions(temperature, top_k, top_p),
+            seed=secrets.randbits(_SEED_BITS) if seed is None else seed,
+        )
+        return Writer(self.checkpoint, prompt, stop).pieces(int(row[0]) for row in islice(rows, length))
+
+    def score(self, text: str) -> Score:
+        """Return how well the model predicts a text, read in one lane from a fresh state.
+
+        Scoring N characters makes N − 1 predictions. Raises TextError for a text of fewer than two characters, and
+        UnknownCharactersError for characters outside the vocabulary.
+        """
+        ids, _ = encode_text(text, self.config.data, self.vocabulary)
+        if len(ids) < 2:
+            raise TextError("one character leaves nothing to predict; scoring needs two or more.")
+        return evaluate(self._model, self.vocabulary, evaluation_streams(ids, 1, self.vocabulary.end))
+
+    def next_characters(self, prompt: str, count: int = 5) -> list[tuple[str, float]]:
+        """Return the ``count`` likeliest characters after ``prompt`` and the probability of each, likeliest first.
+
+        Raises UnknownCharactersError.
+        """
+        p, _ = next_probabilities(self._model, self.vocabulary, prompt, SamplingOptions(temperature=1.0))
+        best = np.argsort(-p, kind="stable")[:count].tolist()
+        return [(self.vocabulary.symbols[index], float(p[index])) for index in best]
+
+    def trace(
+        self, text: str, signals: Sequence[str] | None = None, layers: Sequence[int] | None = None
+    ) -> "ModelTrace":
+        """Return every signal of every unit after each character of a text; None means all there are.
+
+        Raises ConfigError for a Markov model, which has no hidden state, and for a signal or layer that the model does
+        not have; UnknownCharactersError; and TextError for an empty text.
+        """
+        traced = trace(self.checkpoint.recurrent(), self.vocabulary.encode_item(text), signals, layers)
+        return ModelTrace(traced, self.vocabulary.marks(traced.ids), self.config)
+
+
+@dataclass(frozen=True)
+class ModelTrace:
+    """What a model's units held while it read a text; a notebook shows the text coloured by the liveliest unit."""
+
+    trace: Trace
+    characters: list[str]
+    """One printable character for each that was read, (T,)."""
+    config: Config
+
+    def __getitem__(self, signal: str) -> NDArray[np.float32]:
+        """Return a signal, such as ``hidden``, as an array [time, layer, unit]; raises KeyError."""
+        return self.trace.signals[signal]
+
+    def __len__(self) -> int:
+        """Return the number of characters read."""
+        return len(self.trace.ids)
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The names of the signals."""
+        return tuple(self.trace.signals)
+
+    def most_varying(self, signal: str, count: int = 5) -> list[Unit]:
+        """Return the units whose signal varies most over the text, the liveliest first."""
+        return self.trace.most_varying(signal, count)
+
+    def _repr_html_(self) -> str:
+        """Return the text coloured by the unit that varies most."""
+        unit = self.trace.most_varying(self.signals[0], 1)[0]
+        return coloured_text(self.trace, unit, self.characters, self.config.model)

@@ -1,0 +1,135 @@
+"""How a Markov model is made: it is counted, in one pass, without torch."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from charlm.checkpoint.checkpoint import Checkpoint, CorpusIdentity, Progress
+from charlm.config.settings import Config
+from charlm.errors import CheckpointError
+from charlm.evaluation import Score, evaluate
+from charlm.generation import sample_of
+from charlm.models.markov import MarkovModel
+from charlm.models.ngram_counts import Counts, counted
+from charlm.runs.directory import RunDirectory
+from charlm.runs.environment import software
+from charlm.runs.resume_policy import check_resume, check_way, same_corpus
+from charlm.runs.step_report import bits_per_character
+from charlm.text.corpus import Corpus
+from charlm.text.streams import evaluation_streams
+
+Watch = Callable[[Iterable[Counts]], Iterable[Counts]]
+"""Passes the counts of each order on, and may show how far counting has come."""
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A run that is about to be counted."""
+
+    config: Config
+    corpus: Corpus
+    _run: RunDirectory | None
+    _held: ExitStack
+
+    def run(self, watch: Watch = iter) -> tuple[RunDirectory, Checkpoint]:
+        """Count, and write the model and its one line of metrics into the run's folder.
+
+        Raises StorageError when the disk refuses.
+        """
+        model, checkpoint = count(self.config, self.corpus, watch)
+        if self._run:
+            run = self._run
+            run.rewind(None, self.config)
+        else:
+            run = self._held.enter_context(RunDirectory.create(self.config))
+        run.record(_metrics(checkpoint.progress) | {"sample": sample_of(model, checkpoint)})
+        run.save_best(checkpoint)
+        return run, checkpoint
+
+
+@contextmanager
+def prepare_counting(config: Config, *, resume: bool = False) -> Iterator[Counting | RunDirectory]:
+    """Read the text and hold the run's folder; with ``resume``, yield the folder of a run that has its model already.
+
+    Raises TextError as `Corpus.read` does, and with ``resume`` CheckpointError for a run of another kind or text.
+    """
+    with ExitStack() as held:
+        run = RunDirectory.reopen(config) if resume else None
+        if run:
+            held.enter_context(run)
+            if _is_counted(run, config):
+                yield run
+                return
+        yield Counting(config, Corpus.read(config.data), run, held)
+
+
+def plan(config: Config) -> list[tuple[str, object]]:
+    """Return what would be counted, as names and values."""
+    corpus = Corpus.read(config.data)
+    return [
+        ("text", corpus.sizes),
+        ("vocabulary", f"{len(corpus.vocabulary):,} symbols"),
+        ("model", f"markov, counts of what follows up to {config.model.order} {config.data.unit}s"),
+        ("passes", "1, and nothing to go on from afterwards"),
+    ]
+
+
+def count(config: Config, corpus: Corpus, watch: Watch = iter) -> tuple[MarkovModel, Checkpoint]:
+    """Count the training text and score the validation text; return the model, and the same at rest."""
+    vocabulary = corpus.vocabulary
+    started = time.perf_counter()
+    levels = counted(corpus.train, config.model.order, len(vocabulary), vocabulary.end)
+    model = MarkovModel(list(watch(levels)), len(vocabulary))
+    streams = evaluation_streams(corpus.validation, config.training.evaluation_lanes, vocabulary.end)
+    score = evaluate(model, vocabulary, streams)
+    checkpoint = Checkpoint(
+        config=config,
+        vocabulary=vocabulary,
+        progress=_progress(score, len(corpus.train), time.perf_counter() - started),
+        corpus=CorpusIdentity(path=list(corpus.paths), sha256=corpus.sha256),
+        tensors={f"model.{name}": value for name, value in model.tensors().items()},
+        versions=software(),
+    )
+    return model, checkpoint
+
+
+def _is_counted(run: RunDirectory, config: Config) -> bool:
+    """Return whether this run has its model already; raises CheckpointError when it is one of another kind or text."""
+    check_way(run.config(), config)
+    try:
+        checkpoint = Checkpoint.load(run.best)
+    except CheckpointError:
+        return False
+    check_resume(checkpoint.config, config, [])
+    same_corpus(checkpoint, config)
+    return True
+
+
+def _progress(score: Score, characters: int, seconds: float) -> Progress:
+    return Progress(
+        step=1,
+        epoch=1.0,
+        characters=characters,
+        seconds=seconds,
+        validation_loss=score.nats_per_character,
+        best_validation_loss=score.nats_per_character,
+        best_step=1,
+    )
+
+
+def _metrics(progress: Progress) -> dict[str, object]:
+    """Return the one line of ``metrics.jsonl``; counting has no training loss, no rate and no gradient."""
+    loss = progress.validation_loss or 0.0
+    return {
+        "step": progress.step,
+        "epoch": progress.epoch,
+        "characters": progress.characters,
+        "train_loss": None,
+        "validation_loss": loss,
+        "bits_per_character": bits_per_character(loss),
+        "learning_rate": None,
+        "gradient_norm": None,
+        "characters_per_second": round(progress.characters / max(progress.seconds, 1e-9), 1),
+        "seconds": round(progress.seconds, 3),
+    }

@@ -1,0 +1,60 @@
+"""What a training run would do: its sizes, and the time that one step takes here."""
+
+import resource
+import sys
+import time
+
+import torch
+
+from charlm.runs.directory import checkpoint_sizes
+from charlm.training.trainer import Trainer
+
+
+def plan(trainer: Trainer) -> list[tuple[str, object]]:
+    """Return the plan as names and values. Takes two steps to time one: the trainer is spent."""
+    corpus, streams, model = trainer.corpus, trainer.streams, trainer.config.model
+    weights = trainer.weights
+    best, full = checkpoint_sizes(weights)
+    seconds = _time_one_step(trainer)
+    per_step = streams.characters / len(streams)
+    total = seconds * trainer.total_steps
+    padding = f", {streams.padding:.0%} padding" if streams.padding else ""
+    return [
+        ("text", corpus.sizes),
+        ("vocabulary", f"{len(corpus.vocabulary):,} symbols"),
+        ("model", f"{model.kind}, {model.num_layers} × {model.hidden_size} units, {weights:,} parameters"),
+        (
+            "windows an epoch",
+            f"{len(streams):,} of {streams.lanes} lanes × {trainer.config.training.sequence_length} steps{padding}",
+        ),
+        ("steps", f"{trainer.total_steps:,}, evaluated every {trainer.evaluate_every:,}"),
+        ("checkpoints", f"{_megabytes(best)} best, {_megabytes(full)} full"),
+        (
+            "memory",
+            f"{_megabytes(16 * weights)} weights, gradients and moments; {_peak(trainer.device)} at most so far",
+        ),
+        (
+            "one step",
+            f"{seconds * 1000:,.1f} ms on {trainer.device}, {per_step / seconds:,.0f} characters a second",
+        ),
+        ("time", f"about {total:,.0f} s, evaluations aside"),
+    ]
+
+
+def _time_one_step(trainer: Trainer) -> float:
+    trainer.train_step(trainer.streams.at(0), trainer.config.training.learning_rate)  # kernels are chosen here
+    started = time.perf_counter()
+    trainer.train_step(trainer.streams.at(0), trainer.config.training.learning_rate)
+    return time.perf_counter() - started
+
+
+def _peak(device: torch.device) -> str:
+    """Return the most memory that was in use: the device's, or this process's."""
+    if device.type == "cuda":
+        return _megabytes(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return _megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,3 @@
+"""The version of charlm, which checkpoints record."""
+
+__version__ = "0.1.0"
