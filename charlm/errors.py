@@ -13,6 +13,7 @@ Every message is a sentence that names the thing, the place and the way out. Wha
 this tree is a bug and keeps its traceback.
 """
 
+from collections.abc import Collection
 from typing import ClassVar
 
 
@@ -21,14 +22,20 @@ class CharlmError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, problem: str, *, field: str = "", kind: str = "") -> None:
-        super().__init__(f"{field}: {problem}" if field else problem)
+    def __init__(
+        self, problem: str, remedy: str = "", *, field: str = "", kind: str = "", names: Collection[str] = ()
+    ) -> None:
+        super().__init__(" ".join(part for part in (f"{field}: {problem}" if field else problem, remedy) if part))
         self.problem = problem
-        """What is wrong, and what to do."""
+        """What is wrong, and with what."""
+        self.remedy = remedy
+        """What to do about it, for a caller in Python; empty where the problem says it."""
         self.field = field
-        """The argument or setting that is wrong, by its name in Python; empty where it is none."""
+        """The argument that is wrong, by its name in Python; empty where it is none."""
         self.kind = kind
-        """Which mistake it is, for who can say more about the way out."""
+        """Which mistake it is, by a short name, so that a user interface can word the remedy in its own terms."""
+        self.names = tuple(names)
+        """The settings or files that the remedy speaks of."""
 
 
 class ConfigError(CharlmError):
