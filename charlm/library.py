@@ -88,31 +88,34 @@ def train(
     there. Raises ConfigError, TextError, CheckpointError, DivergenceError and StorageError.
     """
     resolved = _resolved(texts, config, name)
-    callbacks: list[OnEvaluation] = []
-    if on_evaluation is not None:
-        callbacks.append(lambda metrics: on_evaluation(Evaluation.model_validate(metrics)))
     if resolved.model.kind == "markov":
         with prepare_counting(resolved, resume=resume) as counting:
             return Run((counting if isinstance(counting, RunDirectory) else count_run(counting)[0]).path)
-    from charlm.training.background import finish_steps
-    from charlm.training.notebook import observer_here
     from charlm.training.start import prepare_training
 
+    source, note = None if init_from is None else str(init_from), on_note or _ignore
     curves = tensorboard_curves() if tensorboard else None
-    with prepare_training(
-        resolved,
-        resume=resume,
-        allow_change=allow_change,
-        init_from=None if init_from is None else str(init_from),
-        note=on_note or _ignore,
-    ) as start:
-        run = start.open_run()
-        progress = observer_here(start.trainer.progress.step, start.trainer.total_steps)
+    with prepare_training(resolved, resume=resume, allow_change=allow_change, init_from=source, note=note) as start:
+        return _train_here(start, curves, on_evaluation)
 
-        def work(stop: Callable[[], bool]) -> None:
-            train_run(start, run, observer=progress, stop=stop, curves=curves, callbacks=callbacks)
 
-        finish_steps(work)
+def _train_here(
+    start: "Start", curves: "type[Scalars] | None", on_evaluation: Callable[[Evaluation], object] | None
+) -> Run:
+    """Train what was prepared, watched by a notebook if this is one, and interrupted between two steps alone."""
+    from charlm.training.background import finish_steps
+    from charlm.training.notebook import observer_here
+
+    run = start.open_run()
+    observer = observer_here(start.trainer.progress.step, start.trainer.total_steps)
+    callbacks: list[OnEvaluation] = []
+    if on_evaluation is not None:
+        callbacks.append(lambda metrics: on_evaluation(Evaluation.model_validate(metrics)))
+
+    def work(stop: Callable[[], bool]) -> None:
+        train_run(start, run, observer=observer, stop=stop, curves=curves, callbacks=callbacks)
+
+    finish_steps(work)
     return Run(run.path)
 
 

@@ -18,7 +18,7 @@ def test_a_shipped_config_trains_two_steps_on_a_stand_in_text(path, tmp_path) ->
     text.write_text("가나다라 마바사 the quick brown fox\n" * 600, encoding="utf-8")
     if read_config(path).model.kind == "markov":
         config = read_config(path, [f"data.path={text}"])
-        _, checkpoint = count(config, Corpus.read(config.data), quiet=True)
+        _, checkpoint = count(config, Corpus.read(config.data))
         assert checkpoint.progress.validation_loss is not None
     else:
         overrides = [f"data.path={text}", "training.steps=2", "training.device=cpu", "training.evaluate_every=2"]
