@@ -1,4 +1,4 @@
-"""What a score is held against: models that need no training, on the same text, in the same lanes.
+"""Baselines for a score: models that need no training, on the same text, read in the same lanes.
 
 uniform     every symbol equally likely: log2 V
 Markov k    counts of the last k characters of the training text
@@ -33,9 +33,9 @@ def markov_bits(training: Ids, vocabulary: Vocabulary, streams: BatchSource) -> 
     for order in ORDERS:
         model = counts.of_order(order)
         state, bits = model.start(streams.lanes), 0.0
-        for window in map(streams.at, range(len(streams))):
-            real = window.targets != PADDING
-            probabilities, state = model.target_probabilities(window.inputs, np.where(real, window.targets, 0), state)
+        for batch in map(streams.at, range(len(streams))):
+            real = batch.targets != PADDING
+            probabilities, state = model.target_probabilities(batch.inputs, np.where(real, batch.targets, 0), state)
             bits -= float(np.log2(probabilities[real]).sum())
         yield order, bits / streams.characters
 

@@ -4,15 +4,16 @@
     order 1    the Markov chain: what follows the last symbol
     order k    what follows the last k
 
-Long contexts are rarely seen, so each distribution gives a little of every count away to that of the context one symbol
-shorter: interpolated modified Kneser–Ney (Chen & Goodman 1998, "An empirical study of smoothing techniques"),
+Long contexts are rarely seen, so each distribution is mixed with that of the context one symbol shorter, which gets a
+discount from every count: interpolated modified Kneser–Ney (Chen & Goodman 1998, "An empirical study of smoothing
+techniques"),
 
     p(x | h) = (c(h x) − D(c(h x))) / c(h) + left(h) · p(x | h′)          left(h) = Σ D(c(h x)) / c(h)
 
-where h′ is h without its oldest symbol, and c(h) the sum of c(h x). At order k, c counts how often x stood behind h; at
-shorter contexts, behind how many different symbols h x stood, since they are asked only where the longer one was
-rarely seen. Below order 0 every symbol is equally likely, so none is impossible. The state is the last k symbols, and
-that is all such a model knows of a text.
+where h′ is h without its oldest symbol, and c(h) the sum of c(h x). At order k, c counts how often x followed h; for
+shorter contexts it counts how many different symbols preceded h x, because they are used only where the longer context
+was rarely seen. Below order 0 every symbol is equally likely, so none is impossible. The state is the last k symbols:
+the model knows nothing else of the text.
 
 Letters: B texts, T steps, V symbols, k order, R contexts looked up at once; C contexts and F pairs as in `Counts`.
 """
@@ -35,14 +36,14 @@ RecentSymbols = NDArray[np.int64]
 _NOTHING = -1
 _NO_KEY = np.iinfo(np.int64).max
 _USUAL_DISCOUNTS = (0.5, 1.0, 1.5)
-"""Of counts of 1, 2, and 3 or more, where a text is too short or too even to say its own (as KenLM falls back)."""
+"""Of counts of 1, 2, and 3 or more, where a text is too short or too even to say its own (as KenLM does)."""
 
 
 @dataclass(frozen=True)
 class _Level:
-    """The distributions behind all contexts of one length, without their shorter contexts' share.
+    """The distributions after all contexts of one length, without the share of their shorter contexts.
 
-    Behind the keys stands one that no symbol has, so that a search which ends there finds nothing.
+    The keys end with one that no context has, so that a search which ends there finds nothing.
     """
 
     contexts: Integers  # (C + 1,), keys as in `Counts`
@@ -90,17 +91,17 @@ class MarkovModel:
         return np.log(self._probabilities(histories)).reshape(*ids.shape, self.vocabulary_size), state
 
     def target_probabilities(
-        self, ids: Symbols, came: Symbols, state: RecentSymbols
+        self, ids: Symbols, targets: Symbols, state: RecentSymbols
     ) -> tuple[NDArray[np.float64], RecentSymbols]:
-        """Read ids (B, T) as `read` does; return p (B, T) of what ``came`` (B, T) behind them, and the state.
+        """Read ids (B, T) as `read` does; return p (B, T) of the ``targets`` (B, T) that follow, and the state.
 
         Only those are looked up, so that the cost does not grow with V.
         """
         histories, state = self._histories(ids, state)
-        targets = came.reshape(-1).astype(np.int64)
-        mixed = np.full(targets.size, 1 / self.vocabulary_size)
+        followers = targets.reshape(-1).astype(np.int64)
+        mixed = np.full(followers.size, 1 / self.vocabulary_size)
         for level, rows, contexts in self._descend(histories):
-            pairs = contexts * self.vocabulary_size + targets[rows]
+            pairs = contexts * self.vocabulary_size + followers[rows]
             places = np.searchsorted(level.pairs, pairs)
             shares = np.where(level.pairs[places] == pairs, level.shares[places], 0)
             mixed[rows] = mixed[rows] * level.left[contexts] + shares
@@ -127,7 +128,7 @@ class MarkovModel:
             yield level, rows, contexts
 
     def _probabilities(self, histories: RecentSymbols) -> NDArray[np.float64]:
-        """Return p (R, V) of the symbol behind each of ``histories`` (R, k)."""
+        """Return p (R, V) of the symbol that follows each of ``histories`` (R, k)."""
         mixed = np.full((len(histories), self.vocabulary_size), 1 / self.vocabulary_size)
         for level, rows, contexts in self._descend(histories):
             kinds = level.starts[contexts + 1] - level.starts[contexts]

@@ -1,11 +1,11 @@
-"""What follows what: how often each symbol stands behind each context of up to k symbols.
+"""n-gram counts: how often each symbol follows each context of up to k symbols.
 
     "abab"     order 0    a 2, b 2
                order 1    a│ b 2      b│ a 1
 
-A context of n symbols is its last n − 1, which are a context of their own, and the symbol before them: so its key is
-(number of the shorter context) · V + (the older symbol), and one number holds it, however long it is. Everything
-lies in sorted arrays: looking up is a binary search, and counting is a sort.
+A context of n symbols is a context of n − 1 symbols and the symbol that precedes it. Its key is therefore the single
+number (place of the shorter context) · V + (the older symbol), whatever its length. All arrays are sorted: looking up
+is a binary search, and counting is a sort.
 
 Letters: N symbols of a text, V symbols of the vocabulary, C contexts, F pairs of a context and what follows it.
 """
@@ -47,13 +47,13 @@ def counted(ids: NDArray[Any], order: int, size: int, end: int | None = None) ->
     """
     text = ids.astype(np.int64)
     places = np.arange(len(text))
-    behind = places if end is None else places - _last_ends(text, end)  # how many symbols there are to look back to
+    preceding = places if end is None else places - _last_ends(text, end)  # symbols that a context may reach back over
     if end is not None:
         places = places[1:]
     keys, numbers = np.zeros(1, np.int64), np.zeros(len(places), np.int64)
     yield _followers(keys, numbers, text[places], size)
     for length in range(1, order + 1):
-        reaching = behind[places] >= length
+        reaching = preceding[places] >= length
         places, numbers = places[reaching], numbers[reaching]
         keys, numbers = np.unique(numbers * size + text[places - length], return_inverse=True)
         yield _followers(keys, numbers, text[places], size)

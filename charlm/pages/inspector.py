@@ -93,7 +93,7 @@ def inspector_page(title: str, trace: Trace, guesses: Guesses, vocabulary: Vocab
         "characters": packed(came),
         "guesses": packed(expected),
         "probabilities": packed(guesses.probabilities.T.astype(np.float32)),
-        "surprise": packed(guesses.surprisal.astype(np.float32)),
+        "surprisal": packed(guesses.surprisal.astype(np.float32)),
         **{f"signal-{name}": packed(signal.levels) for name, signal in signals.items()},
     }
     return render(

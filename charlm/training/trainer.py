@@ -8,7 +8,7 @@ Each step reads one window of every lane, starting from the state the last one e
 gradient back to the window's first step, no further (Williams & Peng 1990). At the beginning of the
 text the state starts fresh.
 
-The trainer never prints and never saves: it yields a StepReport after every step, and whoever drives it does so.
+The trainer neither prints nor saves: it yields a StepReport after every step, and its caller does both.
 """
 
 import math
@@ -108,12 +108,12 @@ class Trainer:
             step = self.progress.step
             read = step - self.progress.lanes_began_at_step
             rate = learning_rate(self.config.training, step, self.total_steps, self.progress.rate_factor)
-            window = self.streams.at(read)
-            loss, norm = self.train_step(window, rate)
-            meter.add(loss, window.characters)
+            batch = self.streams.at(read)
+            loss, norm = self.train_step(batch, rate)
+            meter.add(loss, batch.characters)
             due = (read + 1) % self.evaluate_every == 0 or step + 1 == self.total_steps
             validation_loss = self.evaluate() if due else None
-            best = self._advance(meter, window.characters, started, validation_loss)
+            best = self._advance(meter, batch.characters, started, validation_loss)
             yield StepReport(
                 step=self.progress.step,
                 epoch=self.progress.epoch,
@@ -130,14 +130,14 @@ class Trainer:
             if due:
                 meter = Meter()
 
-    def train_step(self, window: Batch, rate: float) -> tuple[float, float]:
-        """Descend the gradient of one window; return its loss in nats a character and the gradient's norm."""
+    def train_step(self, batch: Batch, rate: float) -> tuple[float, float]:
+        """Take one optimizer step on a window of every lane; return the loss in nats a character and the gradient norm."""
         training = self.config.training
-        before = restarted(self._state, window.fresh) if training.carry_state else None
+        before = restarted(self._state, batch.fresh) if training.carry_state else None
         self.network.train()
         with autocast(self.device, training.precision):
-            logits, state = self.network(self._tensor(window.inputs), before)
-        targets = self._tensor(window.targets).flatten()
+            logits, state = self.network(self._tensor(batch.inputs), before)
+        targets = self._tensor(batch.targets).flatten()
         loss = cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=PADDING)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
@@ -147,7 +147,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        self._state = detached(state)  # remember, but follow the gradient no further back: truncated BPTT
+        self._state = detached(state)  # the state is carried on, the gradient is cut: truncated BPTT
         return nats, norm
 
     def evaluate(self) -> float:
@@ -159,9 +159,9 @@ class Trainer:
         self.network.eval()
         with torch.inference_mode():
             for step in range(len(self.validation_streams)):
-                window = self.validation_streams.at(step)
-                logits, state = self.network(self._tensor(window.inputs), restarted(state, window.fresh))
-                targets = self._tensor(window.targets).flatten()
+                batch = self.validation_streams.at(step)
+                logits, state = self.network(self._tensor(batch.inputs), restarted(state, batch.fresh))
+                targets = self._tensor(batch.targets).flatten()
                 nats += cross_entropy(logits.flatten(0, 1), targets, ignore_index=PADDING, reduction="sum").item()
         loss = nats / self.validation_streams.characters
         self._watch.check_validation(self.progress.step + 1, loss)

@@ -220,7 +220,7 @@ def test_lines_end_where_the_text_breaks_them(opened) -> None:
     assert shown.startswith('The fox said "come in" (twice).↵\nNobody laughed; 3 boats→lay still.↵\nThe fox')
 
 
-def test_guesses_and_surprise_are_the_models_own(opened, lstm) -> None:
+def test_guesses_and_surprisal_are_the_models_own(opened, lstm) -> None:
     marks = ["␣" if mark == " " else mark for mark in lstm.vocabulary.marks(range(len(lstm.vocabulary)))]
     with opened() as page:
         for place in (0, 57, 398):
@@ -234,14 +234,14 @@ def test_guesses_and_surprise_are_the_models_own(opened, lstm) -> None:
             came = [row.get_attribute("class") == "came" for row in rows.all()]
             assert came == (lstm.guesses.symbols[place] == lstm.trace.ids[place + 1]).tolist()
             bits = lstm.guesses.surprisal[place + 1]
-            assert f"{bits:.2f} bits of surprise" in page.page.inner_text("#came")
+            assert f"{bits:.2f} bits of surprisal" in page.page.inner_text("#came")
             assert f"{100 * 2 ** -float(bits):.2f} %" in page.page.inner_text("#came")
-        surprise = page.look("[...charlm.surprise]")
+        surprisal = page.look("[...charlm.surprisal]")
         page.look("charlm.change({ cursor: charlm.characters.length - 1 })")
         assert page.look("document.getElementById('came').textContent") == "Here the text ends."
 
-    assert surprise[0] is None or np.isnan(surprise[0])
-    assert np.array_equal(np.array(surprise[1:], np.float32), lstm.guesses.surprisal[1:])
+    assert surprisal[0] is None or np.isnan(surprisal[0])
+    assert np.array_equal(np.array(surprisal[1:], np.float32), lstm.guesses.surprisal[1:])
 
 
 def test_guesses_stand_beneath_the_character_that_they_were_made_for(opened, lstm) -> None:
@@ -255,13 +255,13 @@ def test_guesses_stand_beneath_the_character_that_they_were_made_for(opened, lst
         assert [row[place] for row in rows[1:]] == [marks[index] for index in lstm.guesses.symbols[place - 1]]
 
 
-def test_surprise_colours_the_text_too(opened, lstm) -> None:
+def test_surprisal_colours_the_text_too(opened, lstm) -> None:
     with opened() as page:
-        page.page.check("input[value=surprise]")
+        page.page.check("input[value=surprisal]")
         title = page.look("document.getElementById('reading-title').textContent")
         shades = page.each("#text span", "node.style.backgroundColor")
 
-    assert title == "The text, coloured by surprise"
+    assert title == "The text, coloured by surprisal"
     shares = np.clip(lstm.guesses.surprisal[1:200] / np.log2(len(lstm.vocabulary)), 0, 1)
     red = 245 + (0xDD - 245) * np.round(shares * 100) / 100
     assert np.ptp(shares) > 0.8
@@ -318,7 +318,7 @@ def test_keys_move_cursor_unit_signal_layer_and_colour(opened) -> None:
             press(key)
         state = page.look("charlm.state")
         assert (state["cursor"], state["unit"], state["signal"], state["layer"]) == (1, 10, "cell", 1)
-        assert state["colour"] == "surprise"
+        assert state["colour"] == "surprisal"
         press("End")
         assert page.look("charlm.state.cursor") == READ.index("\n")
         press("Home")
@@ -552,13 +552,13 @@ def test_the_threshold_is_the_users(opened) -> None:
 def test_a_line_for_each_chosen_unit_and_more_on_demand(opened, lstm) -> None:
     names = ("#lines .row .name > span", "node.firstChild.data")
     with opened("#layer=0&unit=9&kept=hidden.1.2") as page:
-        assert page.each(*names) == ["surprise", "hidden 0:9", "hidden 1:2"]
+        assert page.each(*names) == ["surprisal", "hidden 0:9", "hidden 1:2"]
         page.page.click("#keep")
         page.page.focus("#text")
         page.page.keyboard.press("ArrowDown")
-        assert page.each(*names) == ["surprise", "hidden 0:10", "hidden 1:2", "hidden 0:9"]
+        assert page.each(*names) == ["surprisal", "hidden 0:10", "hidden 1:2", "hidden 0:9"]
         page.page.click("#lines button >> nth=0")
-        assert page.each(*names) == ["surprise", "hidden 0:10", "hidden 0:9"]
+        assert page.each(*names) == ["surprisal", "hidden 0:10", "hidden 0:9"]
         line = page.look("document.querySelector('#lines .current .line').getAttribute('d')")
 
     heights = [1 - float(y) for _, y in re.findall(r"([\d.]+) ([\d.]+)", line)]
@@ -719,7 +719,7 @@ def test_the_address_says_what_is_chosen_and_brings_it_back(opened) -> None:
         page.page.select_option("#signal", "cell")
         page.page.click("#text span >> nth=44")
         page.page.fill("#find", "o+ \\w")
-        page.page.check("input[value=surprise]")
+        page.page.check("input[value=surprisal]")
         page.page.focus("#text")
         page.page.keyboard.press("Shift+ArrowRight")
         page.page.wait_for_url(lambda url: "select" in url)
@@ -729,7 +729,7 @@ def test_the_address_says_what_is_chosen_and_brings_it_back(opened) -> None:
     with opened(f"#{fragment}") as page:
         after = page.look("charlm.state")
         expect(page.page.locator("#text .selected")).to_have_count(2)
-        expect(page.page.locator("#coloured-by")).to_have_text("surprise")
+        expect(page.page.locator("#coloured-by")).to_have_text("surprisal")
         assert page.page.input_value("#find") == "o+ \\w"
 
     assert "signal=cell" in fragment
@@ -776,7 +776,7 @@ def test_text_can_be_read_on_every_colour(opened, scheme) -> None:
     with opened("#signal=forget", color_scheme=scheme) as page:
         found = page.look(looks)
         colours = set(page.each(*shades))
-        page.page.check("input[value=surprise]")
+        page.page.check("input[value=surprisal]")
         colours |= set(page.each(*shades))
         page.page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
         page.page.wait_for_timeout(100)

@@ -33,7 +33,7 @@ const fields = {
   layer: { read: whole((layer) => facts.layers.includes(layer)), write: String },
   unit: { read: whole((unit) => unit < units), write: String },
   cursor: { read: whole((place) => place < length), write: String },
-  colour: { read: oneOf('unit', 'surprise'), write: String },
+  colour: { read: oneOf('unit', 'surprisal'), write: String },
   find: { read: String, write: String },
   fold: choice,
   select: { read: readStretch, write: (stretch) => (stretch ? `${stretch[0]}-${stretch[1] - 1}` : '') },

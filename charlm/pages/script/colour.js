@@ -2,12 +2,12 @@
 
 let palette; // CSS colours of the levels from −128 on
 let pixels; // the same, as canvases want them
-let surprisePalette; // from 0 bits to as many as a blind guess
+let surprisalPalette; // from 0 bits to as many as a blind guess
 
 /** Take the colours from the style sheet, which knows light and dark. */
 function mixColours() {
   const style = getComputedStyle(document.documentElement);
-  const [low, middle, high, surprised] = ['--low', '--middle', '--high', '--surprise'].map((name) =>
+  const [low, middle, high, surprising] = ['--low', '--middle', '--high', '--surprisal'].map((name) =>
     [1, 3, 5].map((at) => parseInt(style.getPropertyValue(name).trim().slice(at, at + 2), 16)));
   const mix = (from, to, share) => from.map((value, index) => Math.round(value + (to[index] - value) * share));
   const shades = Array.from({ length: 256 }, (_, index) => {
@@ -16,14 +16,14 @@ function mixColours() {
   });
   palette = shades.map((shade) => `rgb(${shade})`);
   pixels = Uint32Array.from(shades, ([red, green, blue]) => (255 << 24) | (blue << 16) | (green << 8) | red);
-  surprisePalette = Array.from({ length: 101 }, (_, index) => `rgb(${mix(middle, surprised, index / 100)})`);
+  surprisalPalette = Array.from({ length: 101 }, (_, index) => `rgb(${mix(middle, surprising, index / 100)})`);
 }
 
 /** Return place → the colour that the text has there. */
 function shader() {
-  if (state.colour === 'surprise') {
-    const share = (place) => clamp(surprise[place] / facts.blind, 0, 1) || 0; // the first place has no surprise
-    return (place) => surprisePalette[Math.round(100 * share(place))];
+  if (state.colour === 'surprisal') {
+    const share = (place) => clamp(surprisal[place] / facts.blind, 0, 1) || 0; // the first place has no surprisal
+    return (place) => surprisalPalette[Math.round(100 * share(place))];
   }
   const levels = levelsOf(chosen());
   return (place) => palette[levels[place] + 128];

@@ -1,7 +1,7 @@
 // ---- The controls, the pointer and the keys -------------------------------------------------------------------------
 
 function drawControls() {
-  document.body.classList.toggle('by-surprise', state.colour === 'surprise');
+  document.body.classList.toggle('by-surprisal', state.colour === 'surprisal');
   element('signal').value = state.signal;
   element('layer').value = state.layer;
   if (element('unit').valueAsNumber !== state.unit) element('unit').value = state.unit;
@@ -9,7 +9,7 @@ function drawControls() {
   const [low, high] = state.colour === 'unit' ? rangeOf(chosen()) : ['0', `${written(facts.blind, 1)} bits`];
   element('scale-low').textContent = low;
   element('scale-high').textContent = high;
-  element('coloured-by').textContent = state.colour === 'unit' ? nameOf(chosen()) : 'surprise';
+  element('coloured-by').textContent = state.colour === 'unit' ? nameOf(chosen()) : 'surprisal';
   element('signal-words').textContent = signals.get(state.signal).words;
   if (element('find').value !== state.find) element('find').value = state.find;
   element('fold').checked = state.fold;
@@ -48,7 +48,7 @@ function endOfLine(by) {
 const LETTERS = {
   s: () => otherSignal(step([...signals.keys()], state.signal, 1)),
   l: () => change({ layer: step(facts.layers, state.layer, 1) }),
-  c: () => change({ colour: state.colour === 'unit' ? 'surprise' : 'unit' }),
+  c: () => change({ colour: state.colour === 'unit' ? 'surprisal' : 'unit' }),
   k: toggleKept,
   '+': () => zoom(-1),
   '-': () => zoom(1),

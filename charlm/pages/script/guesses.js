@@ -29,7 +29,7 @@ function drawStrip() {
       } else if (place > 0) {
         const guess = (rank - 1) * length + place - 1;
         cell.append(make('span', guesses[guess] === characters[place] ? 'came' : '', alone(guesses[guess])));
-        cell.style.backgroundColor = surprisePalette[Math.round(probabilities[guess] * 100)];
+        cell.style.backgroundColor = surprisalPalette[Math.round(probabilities[guess] * 100)];
       }
     }
     return row;

@@ -37,4 +37,4 @@ for (const name of signals.keys()) {
 }
 render();
 document.querySelector('main').removeAttribute('aria-busy');
-window.charlm = { state, change, render, valueOf, characters, guesses, probabilities, surprise }; // for the console
+window.charlm = { state, change, render, valueOf, characters, guesses, probabilities, surprisal }; // for the console

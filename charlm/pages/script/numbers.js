@@ -103,13 +103,13 @@ const grouped = (number) => number.toLocaleString('en');
 const counted = (number, one, many = `${one}s`) => `${grouped(number)} ${number === 1 ? one : many}`;
 const nameOf = ({ signal, layer, unit }) => `${signal} ${layer}:${unit}`;
 
-const [characters, guesses, probabilities, surprise] = await (async () => {
+const [characters, guesses, probabilities, surprisal] = await (async () => {
   const wide = facts.symbols.length > 65535 ? Uint32Array : Uint16Array;
   return [
     new wide(await unpack('characters')), // (length)
     new wide(await unpack('guesses')), // (guesses, length): first the likeliest next symbol at every place
     new Float32Array(await unpack('probabilities')), // (guesses, length)
-    new Float32Array(await unpack('surprise')), // (length): bits; not a number at the first place
+    new Float32Array(await unpack('surprisal')), // (length): bits; not a number at the first place
   ];
 })();
 

@@ -66,13 +66,13 @@ const shareOf = (which) => {
   return (place) => (levels ? (levels[place] + 127) / 254 : NaN);
 };
 
-/** The rows of the chart: surprise, the unit that is chosen, and those that are kept. */
+/** The rows of the chart: surprisal, the unit that is chosen, and those that are kept. */
 const lines = [];
 
 function layLines() {
   const shown = [chosen(), ...state.kept.filter((which) => !sameUnit(which, chosen()))];
   lines.length = 0;
-  lines.push({ of: null, row: lineRow('surprise', `0 to ${written(facts.blind, 1)} bits`, 'bits') });
+  lines.push({ of: null, row: lineRow('surprisal', `0 to ${written(facts.blind, 1)} bits`, 'bits') });
   shown.forEach((which, index) => {
     const row = lineRow(nameOf(which), rangeOf(which).join(' to '), index ? '' : 'current', index ? which : null);
     lines.push({ of: which, row });
@@ -120,7 +120,7 @@ function drawLines() {
   for (const { of, row } of lines) {
     const svg = row.querySelector('svg');
     if (of) drawLine(svg, shareOf(of));
-    else drawBars(svg, (place) => surprise[place] / facts.blind);
+    else drawBars(svg, (place) => surprisal[place] / facts.blind);
   }
 }
 
@@ -163,7 +163,7 @@ function placeMarks() {
   timeline.setProperty('--stretch-edge', state.select ? '1px' : '0');
   timeline.setProperty('--chosen', `${(100 * (sortedUnits().indexOf(state.unit) + 0.5)) / units}%`);
   for (const { of, row } of lines) {
-    row.lastChild.textContent = of ? writtenValue(of, valueOf(of, place)) : written(surprise[place], 2);
+    row.lastChild.textContent = of ? writtenValue(of, valueOf(of, place)) : written(surprisal[place], 2);
   }
 }
 

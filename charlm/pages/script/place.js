@@ -1,6 +1,6 @@
 // ---- One place in numbers -------------------------------------------------------------------------------------------
 
-const bits = (value) => (Number.isNaN(value) ? 'nothing foretold it' : `${written(value, 2)} bits of surprise`);
+const bits = (value) => (Number.isNaN(value) ? 'no prediction: it is the first character' : `${written(value, 2)} bits of surprisal`);
 
 function drawReadout() {
   const place = here();
@@ -8,7 +8,7 @@ function drawReadout() {
   mark.style.backgroundColor = shader()(place);
   element('place').replaceChildren(
     `Place ${grouped(place)} of ${grouped(length)}: `, mark,
-    ` ${callName(characters[place])}, ${bits(surprise[place])}`);
+    ` ${callName(characters[place])}, ${bits(surprisal[place])}`);
   const held = Array.from(signals.keys(), (signal) => {
     const which = { ...chosen(), signal };
     const value = make('dd', '', writtenValue(which, valueOf(which, place)));
@@ -16,7 +16,7 @@ function drawReadout() {
   });
   element('held').replaceChildren(make('div', '', `Unit ${state.layer}:${state.unit}`), ...held);
   element('sum').replaceChildren(...stepInWords(place).map((line) => make('span', '', line)));
-  const share = state.colour === 'unit' ? shareOf(chosen())(place) : surprise[place] / facts.blind;
+  const share = state.colour === 'unit' ? shareOf(chosen())(place) : surprisal[place] / facts.blind;
   element('scale').style.setProperty('--mark', Number.isNaN(share) ? '-99rem' : `${clamp(share, 0, 1) * 100}%`);
 }
 
@@ -57,10 +57,10 @@ function drawExpected() {
     row.title = callName(symbol);
     return row;
   }));
-  const percent = written(100 * 2 ** -surprise[place + 1], 2);
+  const percent = written(100 * 2 ** -surprisal[place + 1], 2);
   element('came').textContent = next < 0
     ? 'Here the text ends.'
-    : `Then came ${alone(next)} (${callName(next)}), which it had given ${percent} %: ${bits(surprise[place + 1])}.`;
+    : `Then came ${alone(next)} (${callName(next)}), which it had given ${percent} %: ${bits(surprisal[place + 1])}.`;
 }
 
 /** Tell those who do not see the screen where the cursor is. */
@@ -71,7 +71,7 @@ const announce = whenStill(() => {
 /** A place in a few words. */
 function atPlace(place, which = chosen()) {
   const value = writtenValue(which, valueOf(which, place));
-  return `${alone(characters[place])}, ${nameOf(which)} = ${value}, ${bits(surprise[place])}`;
+  return `${alone(characters[place])}, ${nameOf(which)} = ${value}, ${bits(surprisal[place])}`;
 }
 
 /** A label at the pointer. */

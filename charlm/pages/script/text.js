@@ -96,7 +96,7 @@ function placesBefore(node, offset) {
   }
   const span = placeOfSpan.has(node) ? node : node.parentNode;
   if (placeOfSpan.has(span)) return placeOfSpan.get(span) + (offset > 0 ? 1 : 0);
-  return placeOfSpan.get(node.previousSibling) + 1; // in the line break behind a newline
+  return placeOfSpan.get(node.previousSibling) + 1; // in the line break that follows a newline
 }
 
 function takeSelection() {
