@@ -131,7 +131,7 @@ class Trainer:
                 meter = Meter()
 
     def train_step(self, batch: Batch, rate: float) -> tuple[float, float]:
-        """Take one optimizer step on a window of every lane; return the loss in nats a character and the gradient norm."""
+        """Take one optimizer step on a window of every lane; return its loss (nats per character) and gradient norm."""
         training = self.config.training
         before = restarted(self._state, batch.fresh) if training.carry_state else None
         self.network.train()
