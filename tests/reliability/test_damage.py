@@ -18,6 +18,9 @@ from charlm.errors import CheckpointError, DamagedCheckpointError
 from charlm.runs.lookup import newest_checkpoint
 from tests.conftest import Run
 from tests.harness.interruptions import Project, differences
+from tests.harness.repetitions import spread
+
+pytestmark = pytest.mark.slow
 
 PAGE = 4096
 SETTINGS = {
@@ -52,7 +55,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a project with two runs: ``whole`` is trained to step 12, ``broken`` was killed at step 8."""
     project = Project(tmp_path_factory.mktemp("damage"))
     project.finished("whole", SETTINGS)
-    project.broken_off("broken", SETTINGS, 8, "killed after the checkpoint")
+    project.interrupted("broken", SETTINGS, 8, "killed after the checkpoint")
     project.finished("other", SETTINGS | {"training.seed": 2})
     return project
 
@@ -127,7 +130,7 @@ def assert_damaged(path: Path, content: bytes) -> None:
 def test_a_flipped_bit_is_damage_in_every_region(region: str, content: bytes, tmp_path: Path) -> None:
     places = places_to_flip(content)
     assert sum(map(len, places.values())) >= 200
-    for index, place in enumerate(places[region]):
+    for index, place in spread(list(enumerate(places[region])), least=8):
         assert_damaged(tmp_path / NEWER, flipped(content, place, index % 7))
 
 
@@ -143,7 +146,7 @@ def test_a_checkpoint_that_is_cut_short_is_damaged_wherever_it_is_cut(content: b
     start, tensors = layout(content)
     evenly = [len(content) * part // 50 for part in range(50)]
     edges = [1, 7, 8, 9, start - 1, start, start + 1, len(content) - 1, *(end for _, end in tensors.values())]
-    for length in {*evenly, *edges} - {len(content)}:
+    for length in {*spread(evenly), *spread(edges, least=9)} - {len(content)}:
         assert_damaged(tmp_path / NEWER, content[:length])
 
 
@@ -151,7 +154,7 @@ def test_a_page_of_zeros_is_damage_wherever_it_lies(content: bytes, tmp_path: Pa
     """What a file system may leave after a power cut."""
     places = [place for place in range(0, len(content), PAGE) if any(content[place : place + PAGE])]
     assert len(places) > 40
-    for place in [*places, 8, layout(content)[0]]:
+    for place in [*spread(places, least=5), 8, layout(content)[0]]:
         assert_damaged(tmp_path / NEWER, zeroed(content, place))
 
 
@@ -163,7 +166,7 @@ def test_what_stands_behind_a_checkpoint_is_damage(more: bytes, content: bytes, 
 
 def test_two_pages_that_changed_places_are_damage(content: bytes, tmp_path: Path) -> None:
     pages = [content[place : place + PAGE] for place in range(0, len(content), PAGE)]
-    for first in range(len(pages) - 2):
+    for first in spread(range(len(pages) - 2), least=5):
         swapped = pages.copy()
         swapped[first], swapped[first + 1] = swapped[first + 1], swapped[first]
         assert_damaged(tmp_path / NEWER, b"".join(swapped))
@@ -263,7 +266,7 @@ def test_a_run_goes_on_from_the_older_checkpoint_and_ends_as_if_nothing_had_been
 
 def ends_alike(project: Project, template: Project) -> list[str]:
     """Return what is not as the undisturbed run left it; only where text and runs lie is another place."""
-    left = differences(template.left_by("whole"), project.left_by("broken"))
+    left = differences(template.snapshot("whole"), project.snapshot("broken"))
     return [name for name in left if not name.endswith((": config", ": corpus"))]
 
 
@@ -271,7 +274,7 @@ def test_a_run_goes_on_undisturbed_when_nothing_is_damaged(project: Project, tem
     """What the others are compared with is not equal by chance: a run with another seed differs in everything."""
     assert project.finished("broken", SETTINGS, "--resume")
     assert ends_alike(project, template) == []
-    other = differences(template.left_by("whole"), template.left_by("other"))
+    other = differences(template.snapshot("whole"), template.snapshot("other"))
     assert {"last: model.head.weight", "last: optimizer.head.bias.exp_avg", "best: model.head.bias"} <= {*other}
 
 

@@ -26,10 +26,13 @@ from charlm.runs.lookup import full_checkpoints, newest_checkpoint
 from charlm.text.corpus import Corpus
 from charlm.training.trainer import Trainer
 from tests.conftest import TEXT, Run, make_config
-from tests.harness.charlm_process import STEP, CharlmProcess, at, pause_at, run_charlm
+from tests.harness.charlm_process import STEP, CharlmProcess, call_before, pause_at, run_charlm
 from tests.harness.interruptions import Snapshot, differences, snapshot
 from tests.harness.invariants import TRAIN, assert_resumes, assert_whole
 from tests.harness.processes import run_in_shell
+from tests.harness.repetitions import repetitions
+
+pytestmark = pytest.mark.slow
 
 RUN = Path("runs/gru")
 EVALUATED = (4, 8)
@@ -122,7 +125,7 @@ def test_a_file_that_does_not_fit_ends_training_with_the_others_whole(
     name: str, limit: int, step: int, left: tuple[str, ...], folder: Path, finished: Path, undisturbed: Snapshot
 ) -> None:
     limited = partial(limit_files, limit)
-    before = [partial(at, STEP, step, limited)] if step else [limited]
+    before = [partial(call_before, STEP, step, limited)] if step else [limited]
     ended = run_charlm(folder, *TRAIN, before=before)
 
     needed = check_refused(ended.code, ended.stderr, RUN / name, os.strerror(errno.EFBIG))
@@ -213,8 +216,17 @@ FILES = {
 REFUSALS = (("write", "ENOSPC"), ("write", "EDQUOT"), ("fsync", "ENOSPC"), ("fsync", "EDQUOT"), ("replace", "EROFS"))
 
 
-@pytest.mark.parametrize(("moment", "reason"), REFUSALS)
-@pytest.mark.parametrize("file", FILES)
+FILES_AND_REFUSALS = [
+    (file, *REFUSALS[(number + turn) % len(REFUSALS)])
+    for turn in range(len(REFUSALS))
+    for number, file in enumerate(FILES)
+]
+"""All of them; each turn has every file and every refusal."""
+
+
+@pytest.mark.parametrize(
+    ("file", "moment", "reason"), FILES_AND_REFUSALS[: max(repetitions(len(FILES_AND_REFUSALS)), len(FILES))]
+)
 def test_a_disk_that_refuses_any_file_ends_training_with_the_others_whole(
     file: str, moment: str, reason: str, train: Run, folder: Path, undisturbed: Snapshot
 ) -> None:
@@ -277,11 +289,11 @@ def become_a_file(path: Path) -> None:
 def test_a_run_whose_folder_goes_ends_with_one_line_and_makes_it_not_anew(
     change: Callable[[Path], None], place: Path, reason: int, step: int, folder: Path
 ) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, step)]) as actor:
-        actor.pauses()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, step)]) as process:
+        process.wait_for_pause()
         change(folder / place)
-        actor.go_on()
-        ended = actor.ends()
+        process.resume()
+        ended = process.wait()
 
     assert ended.stdout == ""
     *_, line = ended.stderr.splitlines()
@@ -321,13 +333,13 @@ def test_a_file_where_the_run_should_be_is_left_alone_and_the_run_takes_another_
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "best.safetensors", "step-00000008.safetensors"])
 def test_a_folder_where_a_file_should_be_ends_training_with_the_others_whole(name: str, folder: Path) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as actor:
-        actor.pauses()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause()
         (folder / RUN / name).unlink(missing_ok=True)
         (folder / RUN / name).mkdir()
         (folder / RUN / name / "mine").write_bytes(b"mine")
-        actor.go_on()
-        ended = actor.ends()
+        process.resume()
+        ended = process.wait()
 
     *_, line = ended.stderr.splitlines()
     assert line.startswith(f"charlm: {RUN / name}: cannot ")
@@ -438,11 +450,11 @@ def test_runs_that_may_not_be_written_into_are_named(train: Run, folder: Path) -
 def test_a_run_whose_folder_is_closed_ends_with_the_checkpoint_before(
     mode: int, folder: Path, undisturbed: Snapshot
 ) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as actor:
-        actor.pauses()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause()
         (folder / RUN).chmod(mode)
-        actor.go_on()
-        ended = actor.ends()
+        process.resume()
+        ended = process.wait()
     (folder / RUN).chmod(0o755)
 
     *_, line = ended.stderr.splitlines()
@@ -638,7 +650,7 @@ def test_a_result_that_cannot_be_shown_is_told_and_the_run_is_whole(
 
 def test_a_second_process_on_the_same_run_is_refused_and_changes_nothing(folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as first:
-        first.pauses()
+        first.wait_for_pause()
         before = files_in(folder)
         second = run_charlm(folder, *TRAIN, "--resume")
         assert (second.code, second.stdout) == (2, "")
@@ -646,8 +658,8 @@ def test_a_second_process_on_the_same_run_is_refused_and_changes_nothing(folder:
             f"charlm: {RUN}: another process is training this run. Wait for its end, or choose another --name.\n"
         )
         assert files_in(folder) == before
-        first.go_on()
-        assert first.ends().code == 0
+        first.resume()
+        assert first.wait().code == 0
 
     assert differences(undisturbed, snapshot(folder / RUN)) == []
     assert run_charlm(folder, *TRAIN, "--resume", "--quiet").code == 0  # it is free again
@@ -655,10 +667,10 @@ def test_a_second_process_on_the_same_run_is_refused_and_changes_nothing(folder:
 
 def test_a_second_process_without_resume_takes_another_name(folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 2)]) as first:
-        first.pauses()
+        first.wait_for_pause()
         assert run_charlm(folder, *TRAIN).code == 0
-        first.go_on()
-        assert first.ends().code == 0
+        first.resume()
+        assert first.wait().code == 0
 
     for name in ("gru", "gru-2"):
         assert differences(undisturbed, snapshot(folder / "runs" / name)) == []
@@ -669,19 +681,19 @@ def test_a_resumed_run_is_held_too(folder: Path) -> None:
     assert run_charlm(folder, *TRAIN).code == 0
     longer = ("--resume", "--set", "training.steps=12")
     with CharlmProcess(folder, *TRAIN, *longer, before=[pause_at(STEP, 2)]) as first:
-        first.pauses()
+        first.wait_for_pause()
         assert run_charlm(folder, *TRAIN, *longer).code == 2
-        first.go_on()
-        assert first.ends().code == 0
+        first.resume()
+        assert first.wait().code == 0
     assert saved(folder) == [8, 12]
 
 
 def test_a_killed_process_holds_nothing(folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as first:
-        first.pauses()
+        first.wait_for_pause()
         assert run_charlm(folder, *TRAIN, "--resume").code == 2
-        first.signal(signal.SIGKILL)
-        assert first.ends().code == -signal.SIGKILL
+        first.send_signal(signal.SIGKILL)
+        assert first.wait().code == -signal.SIGKILL
 
     assert_resumes(folder, RUN, undisturbed)
 

@@ -29,9 +29,13 @@ from charlm.text.streams import evaluation_streams
 from charlm.training.trainer import Trainer
 from tests.conftest import TEXT, make_config, train
 from tests.harness.handmade import HUGE, Parts, by_hand
-from tests.harness.sandbox import BOUND, Outcome, assert_in_words, memory_bound
+from tests.harness.processes import Outcome
+from tests.harness.repetitions import repetitions
+from tests.harness.sandbox import BOUND, assert_messages_readable, memory_bound
 
-EXAMPLES = 200
+pytestmark = pytest.mark.slow
+
+EXAMPLES = repetitions(200)
 fuzz = settings(max_examples=EXAMPLES, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 SEEDS = st.integers(0, 2**64 - 1)
 """Of Python's own random numbers: a mutation is a function of its seed, and no smaller seed is a smaller mutation."""
@@ -258,7 +262,7 @@ def test_a_mutated_checkpoint_is_sampled_or_refused_by_the_command(
         result = CliRunner().invoke(app, ["sample", "--checkpoint", str(path), "--seed", "1", "--length", "4"])
 
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert_in_words(Outcome(result.exit_code, result.stdout, result.stderr))
+    assert_messages_readable(Outcome(result.exit_code, result.stdout, result.stderr))
     assert result.exit_code in (0, 4)
     assert (result.exit_code == 4) == result.stderr.startswith(f"charlm: {path}: ")
 

@@ -26,13 +26,13 @@ from charlm.checkpoint.checkpoint import FORMAT, Checkpoint
 from charlm.errors import CheckpointError
 from tests.conftest import TEXT
 from tests.harness.handmade import HUGE, Parts, by_hand, everything_in, put_at
+from tests.harness.processes import Outcome
 from tests.harness.sandbox import (
     BOUND,
     READING,
     TRAINING,
-    Outcome,
     Sandbox,
-    assert_in_words,
+    assert_messages_readable,
     assert_refused,
     memory_bound,
 )
@@ -624,7 +624,7 @@ def test_the_name_of_a_special_symbol_does_not_reach_the_terminal_as_it_is(
     outcome = run(folder, *COMMANDS[command])
 
     assert outcome.code in (0, 2, 4), outcome
-    assert_in_words(outcome)
+    assert_messages_readable(outcome)
     assert "\x1b" not in outcome.stdout
     assert "\x9b" not in outcome.stdout
 
@@ -641,7 +641,7 @@ def test_finite_weights_however_large_are_read_without_a_complaint_of_numpys(
     outcome = run(folder, *COMMANDS[command])
 
     assert outcome.code in (0, 4), outcome
-    assert_in_words(outcome)
+    assert_messages_readable(outcome)
 
 
 # ------------------------------------------------------------------------------- paths that point somewhere else
@@ -716,7 +716,7 @@ def test_nothing_is_written_where_a_checkpoint_says(
     outcome = run(folder, *COMMANDS.get(command, RESUME))
 
     assert outcome.code in (0, 2, 4), outcome
-    assert_in_words(outcome)
+    assert_messages_readable(outcome)
     after = everything_in(folder.parent)
     ours = (
         ("here.out", "here.err", f"here/{RUN}", "here/runs/latest") if command == "resume" else ("here.out", "here.err")
@@ -817,7 +817,7 @@ def test_numbers_that_make_no_sense_end_in_words_and_are_not_saved(
     outcome = run(folder, *RESUME)
 
     assert outcome.code in (0, 3, 4), outcome
-    assert_in_words(outcome)
+    assert_messages_readable(outcome)
     if outcome.code == 0:
         assert Checkpoint.load(folder / NEWER).progress.step == 8
     else:
@@ -844,7 +844,7 @@ def test_what_a_checkpoint_says_of_itself_reaches_the_terminal_as_print_alone(
     outcome = run(folder, *RESUME)
 
     assert outcome.code in (0, 2, 4), outcome
-    assert_in_words(outcome)
+    assert_messages_readable(outcome)
 
 
 # ---------------------------------------------------------------------------------- links, pipes, endless files
@@ -867,7 +867,7 @@ def test_what_a_link_in_a_run_points_to_is_not_changed_when_it_goes_on(
     outcome = run(folder, *RESUME)
 
     assert outcome.code == 0, outcome
-    assert_in_words(outcome)
+    assert_messages_readable(outcome)
     assert precious.read_bytes() == PRECIOUS
     assert (precious.stat().st_ino, precious.stat().st_mtime_ns, precious.stat().st_nlink) == (
         before.st_ino,
@@ -925,7 +925,7 @@ def test_a_run_with_an_odd_file_goes_on_or_says_why_not(
     outcome = run(folder, *RESUME)
 
     assert outcome.code in (0, 4, 74), outcome
-    assert_in_words(outcome)
+    assert_messages_readable(outcome)
     assert (outcome.stderr != "") or outcome.code == 0
 
 
@@ -1006,7 +1006,7 @@ def test_a_new_run_becomes_the_latest_whatever_stood_there(
     change(latest)
     outcome = run(folder, "train", "--config", "tiny.yaml", "--quiet", "--name", "new")
 
-    assert_in_words(outcome)
+    assert_messages_readable(outcome)
     assert (folder.parent / "precious").read_bytes() == PRECIOUS
     if change is directory:  # it may hold anything, so it stays
         assert outcome.code == 74
@@ -1133,7 +1133,7 @@ def test_a_count_past_all_reason_is_planned_or_refused(run: Command, key: str, n
     assert outcome.code in (0, 2, 74), outcome
     if outcome.code:
         assert_refused(outcome, outcome.code)
-    assert_in_words(outcome)
+    assert_messages_readable(outcome)
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["trained", "planned"])

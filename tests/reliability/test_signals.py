@@ -36,15 +36,17 @@ from tests.harness.charlm_process import (
     STEP,
     TEXT_READ,
     CharlmProcess,
-    Ended,
-    at,
+    call_before,
     pause_at,
     read_all,
     run_charlm,
 )
 from tests.harness.interruptions import Snapshot, differences, snapshot
 from tests.harness.invariants import TRAIN, assert_resumes, assert_whole
-from tests.harness.processes import SIZE
+from tests.harness.processes import SIZE, Outcome
+from tests.harness.repetitions import spread
+
+pytestmark = pytest.mark.slow
 
 STEPS = 10
 EVALUATED = (4, 8, 10)
@@ -105,11 +107,11 @@ def test_a_signal_to_stop_ends_training_with_this_step_saved(
     place: str, number: Signals, folder: Path, undisturbed: Snapshot
 ) -> None:
     where, call, step = PLACES[place]
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(where, call)]) as actor:
-        actor.pauses().signal(number)
-        actor.says("charlm: finishing this step and saving; the same again stops at once.\n")
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(where, call)]) as process:
+        process.wait_for_pause().send_signal(number)
+        process.wait_for_stderr("charlm: finishing this step and saving; the same again stops at once.\n")
+        process.resume()
+        ended = process.wait()
 
     assert (ended.code, ended.stdout) == (CODES[number], "")
     assert f"charlm: {number.name}: {RUN} is saved at step {step}." in ended.stderr.splitlines()[-1]
@@ -123,10 +125,10 @@ def test_a_signal_to_stop_ends_training_with_this_step_saved(
 @pytest.mark.parametrize("place", PLACES)
 def test_sigusr1_saves_this_step_and_training_goes_on(place: str, folder: Path, undisturbed: Snapshot) -> None:
     where, call, step = PLACES[place]
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(where, call)]) as actor:
-        actor.pauses().signal(SIGUSR1)
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(where, call)]) as process:
+        process.wait_for_pause().send_signal(SIGUSR1)
+        process.resume()
+        ended = process.wait()
 
     assert ended.code == 0
     assert ended.stdout.startswith(f"{RUN} is trained\n")
@@ -136,10 +138,10 @@ def test_sigusr1_saves_this_step_and_training_goes_on(place: str, folder: Path, 
 
 
 def test_what_sigusr1_saved_is_as_good_to_go_on_from_as_any(folder: Path, undisturbed: Snapshot) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(STEP, 7)]) as actor:
-        actor.pauses().signal(SIGUSR1)
-        actor.go_on()
-        actor.pauses().signal(signal.SIGKILL)
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(STEP, 7)]) as process:
+        process.wait_for_pause().send_signal(SIGUSR1)
+        process.resume()
+        process.wait_for_pause().send_signal(signal.SIGKILL)
 
     assert saved(folder) == [4, 6]
     assert_resumes(folder, RUN, undisturbed)
@@ -150,11 +152,11 @@ def test_what_sigusr1_saved_is_as_good_to_go_on_from_as_any(folder: Path, undist
 
 @each_stopping
 def test_a_second_signal_stops_at_once_without_this_step(number: Signals, folder: Path, undisturbed: Snapshot) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as actor:
-        actor.pauses().signal(number)
-        actor.says("stops at once.\n")
-        actor.signal(number)
-        ended = actor.ends()  # nobody told it to go on
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause().send_signal(number)
+        process.wait_for_stderr("stops at once.\n")
+        process.send_signal(number)
+        ended = process.wait()  # nobody told it to go on
 
     assert (ended.code, ended.stdout) == (CODES[number], "")
     assert "Traceback" not in ended.stderr
@@ -164,11 +166,11 @@ def test_a_second_signal_stops_at_once_without_this_step(number: Signals, folder
 
 @pytest.mark.parametrize(("first", "second"), [(SIGINT, SIGTERM), (SIGTERM, SIGINT)])
 def test_the_second_signal_need_not_be_the_first_again(first: Signals, second: Signals, folder: Path) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as actor:
-        actor.pauses().signal(first)
-        actor.says("stops at once.\n")
-        actor.signal(second)
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause().send_signal(first)
+        process.wait_for_stderr("stops at once.\n")
+        process.send_signal(second)
+        ended = process.wait()
 
     assert ended.code == CODES[second]
     assert_whole(folder / RUN)
@@ -177,12 +179,12 @@ def test_the_second_signal_need_not_be_the_first_again(first: Signals, second: S
 def test_two_sigusr1_save_both_steps_and_training_goes_on(folder: Path, undisturbed: Snapshot) -> None:
     """The second comes while the first is being answered."""
     # A step that is not evaluated writes nothing but its full checkpoint, so the first rename after it is that.
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), partial(pause_at_next, STEP, 6, RENAME)]) as actor:
-        actor.pauses().signal(SIGUSR1)
-        actor.go_on()
-        actor.pauses().signal(SIGUSR1)
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), partial(pause_at_next, STEP, 6, RENAME)]) as process:
+        process.wait_for_pause().send_signal(SIGUSR1)
+        process.resume()
+        process.wait_for_pause().send_signal(SIGUSR1)
+        process.resume()
+        ended = process.wait()
 
     assert ended.code == 0
     assert saved(folder) == [4, 6, 7, 8, 10]
@@ -190,11 +192,11 @@ def test_two_sigusr1_save_both_steps_and_training_goes_on(folder: Path, undistur
 
 
 def test_two_sigusr1_in_one_step_save_it_and_training_goes_on(folder: Path, undisturbed: Snapshot) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as actor:
-        actor.pauses().signal(SIGUSR1)
-        actor.signal(SIGUSR1)
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause().send_signal(SIGUSR1)
+        process.send_signal(SIGUSR1)
+        process.resume()
+        ended = process.wait()
 
     assert ended.code == 0
     assert saved(folder) == [4, 6, 8, 10]
@@ -203,43 +205,44 @@ def test_two_sigusr1_in_one_step_save_it_and_training_goes_on(folder: Path, undi
 
 def pause_at_next(place: str, call: int, following: str, nth: int = 1) -> None:
     """Pause when the process comes to ``following`` for the n-th time after it has been at ``place``."""
-    at(place, call, pause_at(following, nth))
+    call_before(place, call, pause_at(following, nth))
 
 
 # What the save of an evaluated step does, in its order: metrics line, best, latest, full checkpoint. Each is forced
 # to the disk, renamed, and its folder forced to the disk.
 MOMENTS = [(FSYNC, nth) for nth in range(1, 9)] + [(RENAME, nth) for nth in range(1, 5)] + [(READ_BACK, 1)]
+BOTH = (SIGINT, SIGTERM)
+MOMENTS_AND_SIGNALS = [(*moment, number) for moment in MOMENTS for number in BOTH]
 
 
-@each_stopping
-@pytest.mark.parametrize(("place", "nth"), MOMENTS)
+@pytest.mark.parametrize(("place", "nth", "number"), spread(MOMENTS_AND_SIGNALS, least=8))
 def test_a_second_signal_at_any_moment_of_a_save_harms_no_file(
     place: str, nth: int, number: Signals, folder: Path, undisturbed: Snapshot
 ) -> None:
     before = [pause_at(EVALUATION, 1), partial(pause_at_next, EVALUATION, 1, place, nth)]
-    with CharlmProcess(folder, *TRAIN, before=before) as actor:
-        actor.pauses().signal(number)
-        actor.says("stops at once.\n")
-        actor.go_on()
-        actor.pauses().signal(number)
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=before) as process:
+        process.wait_for_pause().send_signal(number)
+        process.wait_for_stderr("stops at once.\n")
+        process.resume()
+        process.wait_for_pause().send_signal(number)
+        ended = process.wait()
 
     assert (ended.code, ended.stdout) == (CODES[number], "")
     assert "Traceback" not in ended.stderr
     assert_resumes(folder, RUN, undisturbed)
 
 
-@pytest.mark.parametrize(("place", "nth"), [moment for moment in MOMENTS if moment[0] == FSYNC])
+@pytest.mark.parametrize(("place", "nth"), spread([moment for moment in MOMENTS if moment[0] == FSYNC]))
 def test_a_signal_is_answered_on_standard_error_or_nowhere_at_all(
     place: str, nth: int, folder: Path, undisturbed: Snapshot
 ) -> None:
     """Where it is closed its number goes to the next file that is opened, which may be a checkpoint."""
     before = [close_standard_streams, pause_at(EVALUATION, 1), partial(pause_at_next, EVALUATION, 1, place, nth)]
-    with CharlmProcess(folder, *TRAIN, "--quiet", before=before) as actor:
-        actor.pauses().go_on()
-        actor.pauses().signal(SIGTERM)
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, "--quiet", before=before) as process:
+        process.wait_for_pause().resume()
+        process.wait_for_pause().send_signal(SIGTERM)
+        process.resume()
+        ended = process.wait()
 
     assert ended.code == 143
     assert_resumes(folder, RUN, undisturbed)
@@ -255,12 +258,12 @@ def close_standard_streams() -> None:
 @each_stopping
 def test_a_third_signal_kills_as_if_nobody_listened(number: Signals, folder: Path) -> None:
     closing = "charlm.cli.progress:Lines.close"
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(closing)]) as actor:
-        actor.pauses().signal(number)
-        actor.says("stops at once.\n")
-        actor.signal(number)
-        actor.pauses().signal(number)  # on its way out
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(closing)]) as process:
+        process.wait_for_pause().send_signal(number)
+        process.wait_for_stderr("stops at once.\n")
+        process.send_signal(number)
+        process.wait_for_pause().send_signal(number)  # on its way out
+        ended = process.wait()
 
     assert ended.code == -number
 
@@ -269,10 +272,10 @@ def test_a_third_signal_kills_as_if_nobody_listened(number: Signals, folder: Pat
 def test_a_terminal_is_left_in_order(number: Signals, folder: Path) -> None:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, SIZE)
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)], stderr=theirs) as actor:
-        actor.pauses().signal(number)
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)], stderr=theirs) as process:
+        process.wait_for_pause().send_signal(number)
+        process.resume()
+        ended = process.wait()
         shown = read_all(ours).decode()
     os.close(ours)
 
@@ -288,9 +291,9 @@ def test_a_terminal_is_left_in_order(number: Signals, folder: Path) -> None:
 
 @each_stopping
 def test_a_signal_before_there_is_a_run_leaves_nothing_behind(number: Signals, folder: Path) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(TEXT_READ)]) as actor:
-        actor.pauses().signal(number)
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(TEXT_READ)]) as process:
+        process.wait_for_pause().send_signal(number)
+        ended = process.wait()
 
     assert ended.code == (130 if number == SIGINT else -SIGTERM)
     assert (ended.stdout, ended.stderr.strip()) == ("", "")
@@ -301,9 +304,9 @@ def test_a_signal_before_there_is_a_run_leaves_nothing_behind(number: Signals, f
 def test_ctrl_c_while_the_folder_is_made_leaves_a_run_that_can_go_on(
     place: str, nth: int, folder: Path, undisturbed: Snapshot
 ) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(place, nth)]) as actor:
-        actor.pauses().signal(SIGINT)
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(place, nth)]) as process:
+        process.wait_for_pause().send_signal(SIGINT)
+        ended = process.wait()
 
     assert (ended.code, ended.stdout, ended.stderr.strip()) == (130, "", "")
     assert_resumes(folder, RUN, undisturbed)
@@ -313,11 +316,11 @@ def test_ctrl_c_while_the_folder_is_made_leaves_a_run_that_can_go_on(
 def test_a_signal_in_the_last_step_takes_nothing_from_a_run_that_is_done(
     number: Signals, folder: Path, undisturbed: Snapshot
 ) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, STEPS)]) as actor:
-        actor.pauses().signal(number)
-        actor.says("stops at once.\n")
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, STEPS)]) as process:
+        process.wait_for_pause().send_signal(number)
+        process.wait_for_stderr("stops at once.\n")
+        process.resume()
+        ended = process.wait()
 
     assert ended.code == 0
     assert ended.stdout.startswith(f"{RUN} is trained\n")
@@ -331,7 +334,7 @@ def test_signals_are_dealt_with_as_before_when_a_run_is_done(
     assert charlm(*TRAIN).exit_code == 0
     assert handlers() == before
 
-    at(STEP, 2, partial(signal.raise_signal, SIGTERM), monkeypatch.setattr)
+    call_before(STEP, 2, partial(signal.raise_signal, SIGTERM), monkeypatch.setattr)
     assert charlm(*TRAIN).exit_code == 143
     assert handlers() == before
     assert ours == []
@@ -417,7 +420,7 @@ class Interrupted(Requests):
         met = next(self._looks) == self._look
         if met and not self._after:
             signal.raise_signal(self._number)
-        asked = super().taken()
+        asked = super().pop_save_request()
         if met and self._after:
             signal.raise_signal(self._number)
         return asked
@@ -504,19 +507,19 @@ def text_of(checkpoint: Path, seed: int, length: int) -> str:
     return model.vocabulary.decode([int(row[0]) for row in islice(rows, length)])
 
 
-def sample_until(number: Signals, checkpoint: Path, folder: Path, capacity: int | None) -> tuple[Ended, bytes]:
+def sample_until(number: Signals, checkpoint: Path, folder: Path, capacity: int | None) -> tuple[Outcome, bytes]:
     """Send a signal to a process that has written much and would write for ever; return its end and its text."""
     before = [] if capacity is None else [partial(fcntl.fcntl, 1, fcntl.F_SETPIPE_SZ, capacity)]
-    with CharlmProcess(folder, "sample", "-c", str(checkpoint), "--length", "100000000", before=before) as actor:
+    with CharlmProcess(folder, "sample", "-c", str(checkpoint), "--length", "100000000", before=before) as process:
         text = b""
         while len(text) < WRITTEN:
-            text += os.read(actor.out.fileno(), 1000)
-        actor.signal(number)
-        text += read_all(actor.out.fileno())
-        return actor.ends(), text
+            text += os.read(process.out.fileno(), 1000)
+        process.send_signal(number)
+        text += read_all(process.out.fileno())
+        return process.wait(), text
 
 
-def seed_and_rest(ended: Ended, checkpoint: Path) -> tuple[int, str]:
+def seed_and_rest(ended: Outcome, checkpoint: Path) -> tuple[int, str]:
     """Return the seed that the one ordinary line names, and what else was said."""
     ordinary, _, rest = ended.stderr.partition("\n")
     return int(ordinary.removeprefix(f"charlm: {checkpoint}, seed ")), rest
@@ -547,9 +550,11 @@ def test_sigterm_ends_a_sample_without_a_word(korean: Path, tmp_path: Path) -> N
 def test_what_is_only_written_when_it_is_done_is_not_written_when_interrupted(
     several: tuple[str, ...], number: Signals, korean: Path, tmp_path: Path
 ) -> None:
-    with CharlmProcess(tmp_path, "sample", "-c", str(korean), *several, before=[pause_at(NEXT_CHARACTER, 50)]) as actor:
-        actor.pauses().signal(number)
-        ended = actor.ends()
+    with CharlmProcess(
+        tmp_path, "sample", "-c", str(korean), *several, before=[pause_at(NEXT_CHARACTER, 50)]
+    ) as process:
+        process.wait_for_pause().send_signal(number)
+        ended = process.wait()
 
     assert (ended.code, ended.stdout) == (130 if number == SIGINT else -SIGTERM, "")
     assert seed_and_rest(ended, korean)[1].strip("\n") == ""

@@ -39,6 +39,7 @@ from charlm.training.trainer import Trainer
 from tests.conftest import TEXT, Run, make_config
 from tests.harness.charlm_process import CharlmProcess, read_all
 from tests.harness.processes import SIZE
+from tests.harness.repetitions import repetitions
 
 ROLLBACK = ("--set", "training.on_divergence=rollback")
 STEPS = 12
@@ -638,8 +639,8 @@ def test_a_rollback_is_a_warning_on_a_terminal(command: Run, tmp_path: Path) -> 
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, SIZE)
     before = [partial(poison_loss, math.nan, at_the_full_rate(7), setattr)]
-    with CharlmProcess(tmp_path, "train", "--config", "tiny.yaml", *ROLLBACK, before=before, stderr=theirs) as actor:
-        ended = actor.ends()
+    with CharlmProcess(tmp_path, "train", "--config", "tiny.yaml", *ROLLBACK, before=before, stderr=theirs) as process:
+        ended = process.wait()
         shown = read_all(ours).decode()
     os.close(ours)
 
@@ -686,7 +687,7 @@ def test_a_resumed_run_goes_back_to_where_it_was_resumed(tmp_path: Path, monkeyp
     pytest.fail("it did not roll back")
 
 
-@settings(max_examples=25)
+@settings(max_examples=repetitions(25))
 @given(
     visits=st.lists(st.integers(1, STEPS), max_size=5),
     poison=st.sampled_from(sorted(POISONS)),

@@ -146,7 +146,7 @@ def test_runs_of_other_names_are_held_apart(run: RunDirectory, config: Config) -
 
 def test_the_command_refuses_a_run_that_is_being_trained_and_begins_another_beside_it(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    project.broken_off("tale", {}, 5, "asked to stop")
+    project.interrupted("tale", {}, 5, "asked to stop")
     with RunDirectory.reopen(make_config(project.text, project.runs, run={"name": "tale"})):
         before = untouched(tmp_path)
         refused = project.train("tale", {}, "--resume")
