@@ -213,8 +213,8 @@ def test_an_interrupted_run_ends_as_one_that_was_not(kind: str, tmp_path: Path) 
     }
     expected = project.finished("whole", changes)
     cuts = [(5, "asked to stop"), (13, "killed after the step"), (18, "killed after the best")]
-    found, came = interrupted_and_resumed(project, changes, cuts)
-    assert came == len(cuts)
+    found, interruptions = interrupted_and_resumed(project, changes, cuts)
+    assert interruptions == len(cuts)
     assert differences(expected, found) == []
     assert expected["last: progress.step"] == 23
 

@@ -1,4 +1,4 @@
-"""A damaged checkpoint is noticed wherever it is damaged, and the run goes on from what is whole."""
+"""A damaged checkpoint is detected wherever it is damaged, and the run resumes from a whole one."""
 
 import json
 import os
@@ -38,7 +38,7 @@ Damage = Callable[[Path], object]
 
 @pytest.fixture(autouse=True)
 def _nothing_waits_for_ever() -> Iterator[None]:
-    """Who opens a pipe that nobody writes to would."""
+    """Opening a pipe without a writer would."""
 
     def give_up(number: int, frame: FrameType | None) -> None:
         pytest.fail("this waits for ever")
@@ -134,7 +134,7 @@ def test_a_flipped_bit_is_damage_in_every_region(region: str, content: bytes, tm
         assert_damaged(tmp_path / NEWER, flipped(content, place, index % 7))
 
 
-def test_a_flipped_bit_in_the_formats_number_is_not_read_as_another_format(content: bytes, tmp_path: Path) -> None:
+def test_a_flipped_bit_in_the_format_number_is_refused(content: bytes, tmp_path: Path) -> None:
     number = content.index(b'format\\": 2') + len(b'format\\": ')
     for bit in range(8):
         (tmp_path / NEWER).write_bytes(flipped(content, number, bit))
@@ -142,7 +142,7 @@ def test_a_flipped_bit_in_the_formats_number_is_not_read_as_another_format(conte
             Checkpoint.load(tmp_path / NEWER)
 
 
-def test_a_checkpoint_that_is_cut_short_is_damaged_wherever_it_is_cut(content: bytes, tmp_path: Path) -> None:
+def test_a_truncated_checkpoint_is_damaged_wherever_it_is_cut(content: bytes, tmp_path: Path) -> None:
     start, tensors = layout(content)
     evenly = [len(content) * part // 50 for part in range(50)]
     edges = [1, 7, 8, 9, start - 1, start, start + 1, len(content) - 1, *(end for _, end in tensors.values())]
@@ -233,7 +233,7 @@ damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 
 
 @damages
-def test_the_newest_whole_checkpoint_is_found_and_the_damaged_one_named(damage: Damage, project: Project) -> None:
+def test_the_newest_whole_checkpoint_is_found_the_damaged_named(damage: Damage, project: Project) -> None:
     newer = project.runs / "broken" / NEWER
     damage(newer)
     found = newest_checkpoint(newer.parent)
@@ -246,9 +246,7 @@ def test_the_newest_whole_checkpoint_is_found_and_the_damaged_one_named(damage: 
 
 
 @damages
-def test_a_run_goes_on_from_the_older_checkpoint_and_ends_as_if_nothing_had_been(
-    damage: Damage, project: Project, template: Project
-) -> None:
+def test_resuming_past_damage_equals_an_undisturbed_run(damage: Damage, project: Project, template: Project) -> None:
     run = project.runs / "broken"
     damage(run / NEWER)
     before = os.lstat(run / NEWER)
@@ -278,9 +276,7 @@ def test_a_run_goes_on_undisturbed_when_nothing_is_damaged(project: Project, tem
     assert {"last: model.head.weight", "last: optimizer.head.bias.exp_avg", "best: model.head.bias"} <= {*other}
 
 
-def test_a_second_damage_does_not_stand_in_the_way_of_the_first_ones_remains(
-    project: Project, template: Project
-) -> None:
+def test_an_earlier_damaged_file_does_not_block_setting_aside(project: Project, template: Project) -> None:
     run = project.runs / "broken"
     (run / f"{NEWER}.damaged").write_bytes(b"of an earlier time")
     (run / NEWER).write_bytes(b"")
@@ -300,9 +296,7 @@ def test_a_second_damage_does_not_stand_in_the_way_of_the_first_ones_remains(
     ],
     ids=["empty", "cut", "weights alone", "exchanged", "folders"],
 )
-def test_where_no_full_checkpoint_is_whole_the_way_out_is_told_and_nothing_changed(
-    damage: Damage, project: Project
-) -> None:
+def test_without_a_whole_checkpoint_resume_changes_nothing(damage: Damage, project: Project) -> None:
     run = project.runs / "broken"
     damage(run)
     before = everything_in(project.folder)
@@ -364,7 +358,7 @@ OF_FILES = {name: damage for name, damage in DAMAGES.items() if damage is not th
 
 @pytest.mark.parametrize("command", ["sample --seed 1", "evaluate", "inspect-hidden --text The", "vocabulary"])
 @pytest.mark.parametrize("damage", OF_FILES.values(), ids=OF_FILES)
-def test_a_damaged_checkpoint_that_is_asked_for_by_name_is_refused(
+def test_a_damaged_checkpoint_named_by_the_user_is_refused(
     damage: Damage, command: str, project: Project, charlm: Run
 ) -> None:
     path = project.runs / "broken" / NEWER
@@ -397,7 +391,7 @@ def the_weights_of(full: Path, best: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", OF_A_BEST.values(), ids=OF_A_BEST)
-def test_a_best_that_the_newest_checkpoint_holds_is_written_again(
+def test_a_lost_best_is_rewritten_from_the_newest_checkpoint(
     damage: Damage, project: Project, template: Project
 ) -> None:
     best = project.runs / "broken" / BEST
@@ -413,7 +407,7 @@ def test_a_best_that_the_newest_checkpoint_holds_is_written_again(
 
 
 @pytest.mark.parametrize("damage", OF_A_BEST.values(), ids=OF_A_BEST)
-def test_a_best_that_nothing_else_holds_is_stood_in_for_and_training_goes_on_undisturbed(
+def test_a_lost_best_is_replaced_and_training_is_undisturbed(
     damage: Damage, project: Project, template: Project
 ) -> None:
     run = project.runs / "broken"

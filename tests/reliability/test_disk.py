@@ -1,4 +1,4 @@
-"""Disks that are full, over quota, read-only or gone: one line says so, and what was saved before is whole."""
+"""Disks that are full, over quota, read-only or gone: one message, and earlier checkpoints stay whole."""
 
 import errno
 import os
@@ -67,7 +67,7 @@ def train(charlm: Run, folder: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run that met with nothing; tests must not write there."""
+    """Return the folder of an undisturbed run; tests must not write there."""
     folder = lay_out(tmp_path_factory.mktemp("undisturbed"))
     assert run_charlm(folder, *TRAIN).code == 0
     assert sorted(path.name for path in (folder / RUN).iterdir()) == sorted(OUTCOMES)
@@ -121,7 +121,7 @@ def limit_files(size: int) -> None:
         ("step-00000008.safetensors", 12_000, 5, OUTCOMES[:-1]),
     ],
 )
-def test_a_file_that_does_not_fit_ends_training_with_the_others_whole(
+def test_a_file_too_large_ends_training_with_the_others_whole(
     name: str, limit: int, step: int, left: tuple[str, ...], folder: Path, finished: Path, undisturbed: Snapshot
 ) -> None:
     limited = partial(limit_files, limit)
@@ -168,7 +168,7 @@ class Refusal:
 
         def open_to_refuse(path: Path, *arguments: Any, **options: Any) -> Any:
             file = opened(path, *arguments, **options)
-            return Half(file, self._fail) if path.suffix == ".tmp" else file
+            return HalfWritten(file, self._fail) if path.suffix == ".tmp" else file
 
         match self._moment:
             case "write":
@@ -183,14 +183,14 @@ class Refusal:
         raise OSError(self._code, os.strerror(self._code))
 
 
-class Half:
-    """A file that takes half of what it is given."""
+class HalfWritten:
+    """A file that accepts half of what is written."""
 
     def __init__(self, file: Any, fail: Callable[[], None]) -> None:
         self._file = file
         self._fail = fail
 
-    def __enter__(self) -> "Half":
+    def __enter__(self) -> "HalfWritten":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -227,7 +227,7 @@ FILES_AND_REFUSALS = [
 @pytest.mark.parametrize(
     ("file", "moment", "reason"), FILES_AND_REFUSALS[: max(repetitions(len(FILES_AND_REFUSALS)), len(FILES))]
 )
-def test_a_disk_that_refuses_any_file_ends_training_with_the_others_whole(
+def test_a_refused_write_ends_training_with_the_others_whole(
     file: str, moment: str, reason: str, train: Run, folder: Path, undisturbed: Snapshot
 ) -> None:
     path, nth, kept = FILES[file]
@@ -247,7 +247,7 @@ def test_a_disk_that_refuses_any_file_ends_training_with_the_others_whole(
     assert differences(undisturbed, snapshot(folder / RUN)) == []
 
 
-def test_an_old_checkpoint_that_cannot_be_deleted_is_deleted_by_the_next_save(
+def test_the_next_save_deletes_what_could_not_be_deleted(
     train: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlink, refused = Path.unlink, []
@@ -264,7 +264,7 @@ def test_an_old_checkpoint_that_cannot_be_deleted_is_deleted_by_the_next_save(
     assert saved(folder) == [8]
 
 
-# A folder that goes, or is no folder
+# A folder that vanishes or is not a folder
 
 
 def vanish(path: Path) -> None:
@@ -286,7 +286,7 @@ def become_a_file(path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("step", [2, 6])
-def test_a_run_whose_folder_goes_ends_with_one_line_and_makes_it_not_anew(
+def test_a_run_whose_folder_vanishes_ends_without_it(
     change: Callable[[Path], None], place: Path, reason: int, step: int, folder: Path
 ) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, step)]) as process:
@@ -319,7 +319,7 @@ def test_a_file_where_the_runs_should_be_is_named_and_left_alone(in_the_way: str
 
 
 @pytest.mark.parametrize("resume", [(), ("--resume",)])
-def test_a_file_where_the_run_should_be_is_left_alone_and_the_run_takes_another_name(
+def test_a_file_in_place_of_the_run_is_kept_and_the_run_renamed(
     resume: tuple[str, ...], train: Run, folder: Path, undisturbed: Snapshot
 ) -> None:
     (folder / "runs").mkdir()
@@ -332,7 +332,7 @@ def test_a_file_where_the_run_should_be_is_left_alone_and_the_run_takes_another_
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "best.safetensors", "step-00000008.safetensors"])
-def test_a_folder_where_a_file_should_be_ends_training_with_the_others_whole(name: str, folder: Path) -> None:
+def test_a_folder_in_place_of_a_file_ends_training(name: str, folder: Path) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
         process.wait_for_pause()
         (folder / RUN / name).unlink(missing_ok=True)
@@ -367,7 +367,7 @@ def make_folder(path: Path) -> None:
     (path / "mine").write_bytes(b"mine")
 
 
-def test_a_folder_called_latest_is_named_before_training_has_cost_anything(train: Run, folder: Path) -> None:
+def test_a_folder_called_latest_is_reported_before_training(train: Run, folder: Path) -> None:
     (folder / "runs").mkdir()
     make_folder(folder / "runs/latest")
     result = train()
@@ -447,9 +447,7 @@ def test_runs_that_may_not_be_written_into_are_named(train: Run, folder: Path) -
 
 @no_root
 @pytest.mark.parametrize("mode", [0o555, 0o000])
-def test_a_run_whose_folder_is_closed_ends_with_the_checkpoint_before(
-    mode: int, folder: Path, undisturbed: Snapshot
-) -> None:
+def test_a_run_whose_folder_is_closed_keeps_its_last_checkpoint(mode: int, folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
         process.wait_for_pause()
         (folder / RUN).chmod(mode)
@@ -624,7 +622,7 @@ full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this sy
 
 
 @pytest.mark.parametrize("redirect", [pytest.param("2>/dev/full", marks=full_device), "2>&-"])
-def test_training_needs_nobody_to_tell(redirect: str, folder: Path, undisturbed: Snapshot) -> None:
+def test_training_succeeds_without_standard_error(redirect: str, folder: Path, undisturbed: Snapshot) -> None:
     done = run_in_shell(folder, *TRAIN, redirect=redirect)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -634,9 +632,7 @@ def test_training_needs_nobody_to_tell(redirect: str, folder: Path, undisturbed:
 
 @full_device
 @pytest.mark.parametrize("redirect", [">/dev/full", ">/dev/full 2>/dev/full"])
-def test_a_result_that_cannot_be_shown_is_told_and_the_run_is_whole(
-    redirect: str, folder: Path, undisturbed: Snapshot
-) -> None:
+def test_a_result_that_cannot_be_written_leaves_a_whole_run(redirect: str, folder: Path, undisturbed: Snapshot) -> None:
     done = run_in_shell(folder, *TRAIN, "--quiet", redirect=redirect)
 
     assert done.returncode == 74
@@ -648,7 +644,7 @@ def test_a_result_that_cannot_be_shown_is_told_and_the_run_is_whole(
 # Two processes, one folder
 
 
-def test_a_second_process_on_the_same_run_is_refused_and_changes_nothing(folder: Path, undisturbed: Snapshot) -> None:
+def test_a_second_process_on_a_run_is_refused(folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as first:
         first.wait_for_pause()
         before = files_in(folder)

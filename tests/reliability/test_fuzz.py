@@ -242,7 +242,7 @@ MUTATIONS: dict[str, Mutation] = {"bytes": mutated_bytes, "parts": mutated_parts
 @pytest.mark.parametrize("mutation", MUTATIONS.values(), ids=MUTATIONS)
 @given(seed=SEEDS, which=st.integers(0, 5))
 @fuzz
-def test_a_mutated_checkpoint_is_refused_in_words_or_works(
+def test_a_mutated_checkpoint_works_or_is_refused_with_a_message(
     mutation: Mutation, honest: list[Honest], seed: int, which: int
 ) -> None:
     content = mutation(random.Random(seed), honest[which].content)
@@ -253,7 +253,7 @@ def test_a_mutated_checkpoint_is_refused_in_words_or_works(
 @pytest.mark.parametrize("mutation", MUTATIONS.values(), ids=MUTATIONS)
 @given(seed=SEEDS, which=st.integers(0, 5))
 @fuzz
-def test_a_mutated_checkpoint_is_sampled_or_refused_by_the_command(
+def test_a_mutated_checkpoint_is_sampled_or_refused(
     mutation: Mutation, honest: list[Honest], seed: int, which: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "mutated.safetensors"

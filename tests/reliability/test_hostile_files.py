@@ -1,6 +1,6 @@
-"""Files from strangers: whatever they hold, charlm reads them or refuses them in words, in little memory, and no more.
+"""Untrusted files: whatever they hold, charlm reads them or refuses them with a message, within bounded memory.
 
-Commands run locked up (`tests.harness.sandbox`): a hostile file must not fill the machine or make it wait for ever.
+Commands run in `tests.harness.sandbox`: a hostile file must neither fill the machine nor make it wait for ever.
 """
 
 import io
@@ -71,7 +71,7 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Command]:
-    """Return a function that runs a command in a folder, locked up."""
+    """Return a function that runs a command in a folder, in a sandbox."""
     reading, training = Sandbox(READING), Sandbox(READING + TRAINING)
 
     def run(folder: Path, *arguments: str) -> Outcome:
@@ -117,7 +117,7 @@ def full(template: Path) -> Parts:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_file_made_by_hand_from_honest_parts_is_read(run: Command, command: str, folder: Path, parts: Parts) -> None:
+def test_a_file_assembled_from_valid_parts_is_read(run: Command, command: str, folder: Path, parts: Parts) -> None:
     """So that what is refused below is refused for what was changed."""
     (folder / HOSTILE).write_bytes(parts.written())
     outcome = run(folder, *COMMANDS[command])
@@ -126,7 +126,7 @@ def test_a_file_made_by_hand_from_honest_parts_is_read(run: Command, command: st
     assert outcome.stdout
 
 
-def test_the_lock_holds() -> None:
+def test_the_memory_bound_works() -> None:
     with pytest.raises(MemoryError), memory_bound(BOUND):
         bytearray(2 * BOUND)
 
@@ -195,7 +195,7 @@ def test_a_pickle_is_refused_and_not_opened(
     ("weapon", "name"),
     list(zip(WEAPONS, [BEST, OLDER, NEWER, RUN / "config.yaml", RUN / "metrics.jsonl", "runs/latest"], strict=True)),
 )
-def test_a_pickle_anywhere_in_a_run_is_not_opened_when_it_goes_on(
+def test_a_pickle_anywhere_in_a_run_is_not_opened_by_resume(
     run: Command, weapon: str, name: str, folder: Path, tmp_path: Path
 ) -> None:
     (folder / name).write_bytes(weapons(tmp_path / "marker")[weapon])
@@ -309,7 +309,7 @@ def test_a_deeply_nested_header_is_refused(run: Command, header: bytes, folder: 
 
 
 @pytest.mark.parametrize("depth", [*range(900, 1000, 4), 5000])
-def test_a_record_nested_about_as_deep_as_python_can_go_is_read_or_refused(depth: int, parts: Parts) -> None:
+def test_a_record_nested_near_the_recursion_limit_is_no_crash(depth: int, parts: Parts) -> None:
     parts.record["versions"] = {"torch": "@"}
     header = parts.header().replace(b'\\"@\\"', b"[" * depth + b"]" * depth)
     with suppress(CheckpointError):
@@ -351,7 +351,7 @@ HEADERS: dict[str, Callable[[Parts], bytes]] = {
 
 
 @pytest.mark.parametrize("change", HEADERS.values(), ids=HEADERS)
-def test_a_header_that_two_parsers_might_read_in_two_ways_is_refused(
+def test_an_ambiguous_header_is_refused(
     run: Command, change: Callable[[Parts], bytes], folder: Path, parts: Parts
 ) -> None:
     content = change(parts)
@@ -369,7 +369,7 @@ TWICE: dict[str, Callable[[Parts], bytes]] = {
 
 
 @pytest.mark.parametrize("change", TWICE.values(), ids=TWICE)
-def test_a_header_that_says_a_thing_twice_is_refused_or_means_the_last(
+def test_a_duplicate_key_is_refused_or_the_last_one_counts(
     run: Command, change: Callable[[Parts], bytes], folder: Path, parts: Parts
 ) -> None:
     (folder / HOSTILE).write_bytes(parts.written())
@@ -453,7 +453,7 @@ TENSORS: dict[str, Change] = {
     "float64 called F32": as_type("float64", claimed="F32"),
     "float16 called F32": as_type("float16", claimed="F32"),
     "int32 called F32, of NaN": with_tensors(lambda tensors: tensors | {"model.head.bias": np.full(30, np.nan, "f4")}),
-    "a type nobody knows": entry("model.head.bias", dtype="F33"),
+    "an unknown type": entry("model.head.bias", dtype="F33"),
     "a type that is no word": entry("model.head.bias", dtype=["F32"]),
     "flat": entry(WEIGHTS, shape=[100]),
     "transposed": entry(WEIGHTS, shape=[5, 20]),
@@ -616,7 +616,7 @@ SPECIAL = "\x1b[31m\x9b\u202e" + "x" * 9999
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_name_of_a_special_symbol_does_not_reach_the_terminal_as_it_is(
+def test_a_special_symbols_name_is_escaped_on_the_terminal(
     run: Command, command: str, folder: Path, parts: Parts
 ) -> None:
     symbols(lambda found: [*found[:-1], SPECIAL], **{SPECIAL: 29})(parts)
@@ -631,7 +631,7 @@ def test_the_name_of_a_special_symbol_does_not_reach_the_terminal_as_it_is(
 
 @pytest.mark.parametrize("scale", [1e3, 1e6, 3e38])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_finite_weights_however_large_are_read_without_a_complaint_of_numpys(
+def test_huge_finite_weights_cause_no_numpy_warning(
     run: Command, command: str, scale: float, folder: Path, parts: Parts
 ) -> None:
     largest = np.finfo(np.float32).max
@@ -673,7 +673,7 @@ PATHS = {
 
 @pytest.mark.parametrize("command", ["evaluate", "inspect"])
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
-def test_the_text_that_a_checkpoint_names_is_no_way_to_another_file(
+def test_a_checkpoints_text_path_reveals_no_other_file(
     run: Command, path: str | list[str], command: str, folder: Path, parts: Parts
 ) -> None:
     os.mkfifo(folder / "pipe")
@@ -728,9 +728,7 @@ def test_nothing_is_written_where_a_checkpoint_says(
 # --------------------------------------------------------------------------------------------- resuming from it
 
 
-def test_a_full_checkpoint_made_by_hand_from_honest_parts_is_gone_on_from(
-    run: Command, folder: Path, full: Parts
-) -> None:
+def test_a_full_checkpoint_assembled_from_valid_parts_is_resumed(run: Command, folder: Path, full: Parts) -> None:
     (folder / NEWER).unlink()
     (folder / OLDER).write_bytes(full.written())
     outcome = run(folder, *RESUME)
@@ -765,7 +763,7 @@ FULL: dict[str, Change] = {
     "a moment of another shape": with_tensors(
         lambda found: found | {"optimizer.head.bias.exp_avg": np.zeros(31, np.float32)}
     ),
-    "a moment of nobody": with_tensors(
+    "a moment of no weight": with_tensors(
         lambda found: found | {"optimizer.head.extra.exp_avg": np.zeros(30, np.float32)}
     ),
     "a moment that is not finite": filled("optimizer.head.bias.exp_avg_sq", math.inf),
@@ -781,9 +779,7 @@ FULL: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", FULL.values(), ids=FULL)
-def test_a_run_does_not_go_on_from_what_training_would_not_have_left(
-    run: Command, change: Change, folder: Path, full: Parts
-) -> None:
+def test_resume_refuses_what_training_never_writes(run: Command, change: Change, folder: Path, full: Parts) -> None:
     change(full)
     (folder / NEWER).unlink()
     (folder / OLDER).write_bytes(full.written())
@@ -808,7 +804,7 @@ SENSELESS: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", SENSELESS.values(), ids=SENSELESS)
-def test_numbers_that_make_no_sense_end_in_words_and_are_not_saved(
+def test_senseless_numbers_end_with_a_message_and_are_not_saved(
     run: Command, change: Change, folder: Path, full: Parts
 ) -> None:
     change(full)
@@ -835,7 +831,7 @@ def test_numbers_that_make_no_sense_end_in_words_and_are_not_saved(
         "config.training.learning_rate": 0.5,
     }.items(),
 )
-def test_what_a_checkpoint_says_of_itself_reaches_the_terminal_as_print_alone(
+def test_a_checkpoints_own_words_are_printed_escaped(
     run: Command, place: str, value: object, folder: Path, full: Parts
 ) -> None:
     put_at(full.record, place, value)
@@ -855,7 +851,7 @@ LINKED = ["best.safetensors", "config.yaml", "metrics.jsonl", NEWER.name, "../la
 
 @pytest.mark.parametrize("name", LINKED)
 @pytest.mark.parametrize("target", ["../../../precious", "{absolute}"], ids=["relative", "absolute"])
-def test_what_a_link_in_a_run_points_to_is_not_changed_when_it_goes_on(
+def test_the_target_of_a_link_in_a_run_is_not_changed_by_resume(
     run: Command, name: str, target: str, folder: Path
 ) -> None:
     precious = folder.parent / "precious"
@@ -1090,9 +1086,7 @@ def test_a_hostile_config_is_refused(run: Command, content: str | bytes, folder:
 
 @pytest.mark.parametrize("key", ["data.path", "run.directory"])
 @pytest.mark.parametrize("name", ["\\udcff", "\\ud800"], ids=["a byte", "half a character"])
-def test_a_name_that_is_no_unicode_is_refused_before_it_is_trained_with_or_will_do(
-    run: Command, name: str, key: str, folder: Path
-) -> None:
+def test_a_name_that_is_not_unicode_is_refused_or_works(run: Command, name: str, key: str, folder: Path) -> None:
     section, _, setting = key.partition(".")
     config = yaml.safe_load(CONFIG)
     config[section][setting] = "@"

@@ -1,4 +1,4 @@
-"""Signals to real processes: whatever they are doing, they end or go on with all that they had, and say how."""
+"""Signals to real processes: whatever they are doing, they end or continue without loss, and say how."""
 
 import fcntl
 import os
@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    """Return what a run leaves behind that nobody disturbs."""
+    """Return the snapshot of an undisturbed run."""
     folder = lay_out(tmp_path_factory.mktemp("undisturbed"))
     assert run_charlm(folder, *TRAIN).code == 0
     assert saved(folder) == list(EVALUATED)
@@ -95,10 +95,10 @@ def check_saved_at(folder: Path, step: int) -> None:
     assert (found.checkpoint.progress.step, found.damaged) == (step, {})
 
 
-# Once: finish the step, save, and end or go on
+# Once: finish the step, save, and end or continue
 
 PLACES = {"while training": (STEP, 6, 6), "during an evaluation": (EVALUATION, 2, 8), "in the first step": (STEP, 1, 1)}
-"""Where a signal meets the process, for which time it is there, and in which step that is."""
+"""Where the process receives a signal, at which call, and in which step that is."""
 
 
 @each_stopping
@@ -137,7 +137,7 @@ def test_sigusr1_saves_this_step_and_training_goes_on(place: str, folder: Path, 
     assert_whole(folder / RUN)
 
 
-def test_what_sigusr1_saved_is_as_good_to_go_on_from_as_any(folder: Path, undisturbed: Snapshot) -> None:
+def test_a_checkpoint_saved_by_sigusr1_can_be_resumed(folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(STEP, 7)]) as process:
         process.wait_for_pause().send_signal(SIGUSR1)
         process.resume()
@@ -147,7 +147,7 @@ def test_what_sigusr1_saved_is_as_good_to_go_on_from_as_any(folder: Path, undist
     assert_resumes(folder, RUN, undisturbed)
 
 
-# Twice: end at once, and harm nothing
+# Twice: end at once and damage nothing
 
 
 @each_stopping
@@ -156,7 +156,7 @@ def test_a_second_signal_stops_at_once_without_this_step(number: Signals, folder
         process.wait_for_pause().send_signal(number)
         process.wait_for_stderr("stops at once.\n")
         process.send_signal(number)
-        ended = process.wait()  # nobody told it to go on
+        ended = process.wait()  # without being resumed
 
     assert (ended.code, ended.stdout) == (CODES[number], "")
     assert "Traceback" not in ended.stderr
@@ -233,7 +233,7 @@ def test_a_second_signal_at_any_moment_of_a_save_harms_no_file(
 
 
 @pytest.mark.parametrize(("place", "nth"), spread([moment for moment in MOMENTS if moment[0] == FSYNC]))
-def test_a_signal_is_answered_on_standard_error_or_nowhere_at_all(
+def test_a_signal_is_answered_on_standard_error_or_nowhere(
     place: str, nth: int, folder: Path, undisturbed: Snapshot
 ) -> None:
     """Where it is closed its number goes to the next file that is opened, which may be a checkpoint."""
@@ -256,7 +256,7 @@ def close_standard_streams() -> None:
 
 
 @each_stopping
-def test_a_third_signal_kills_as_if_nobody_listened(number: Signals, folder: Path) -> None:
+def test_a_third_signal_kills_by_its_default_action(number: Signals, folder: Path) -> None:
     closing = "charlm.cli.progress:Lines.close"
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(closing)]) as process:
         process.wait_for_pause().send_signal(number)
@@ -301,7 +301,7 @@ def test_a_signal_before_there_is_a_run_leaves_nothing_behind(number: Signals, f
 
 
 @pytest.mark.parametrize(("place", "nth"), [(FSYNC, 1), (RENAME, 1), (FSYNC, 2)])
-def test_ctrl_c_while_the_folder_is_made_leaves_a_run_that_can_go_on(
+def test_ctrl_c_while_the_folder_is_made_leaves_a_resumable_run(
     place: str, nth: int, folder: Path, undisturbed: Snapshot
 ) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(place, nth)]) as process:
@@ -313,9 +313,7 @@ def test_ctrl_c_while_the_folder_is_made_leaves_a_run_that_can_go_on(
 
 
 @each_stopping
-def test_a_signal_in_the_last_step_takes_nothing_from_a_run_that_is_done(
-    number: Signals, folder: Path, undisturbed: Snapshot
-) -> None:
+def test_a_signal_in_the_last_step_changes_nothing(number: Signals, folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, STEPS)]) as process:
         process.wait_for_pause().send_signal(number)
         process.wait_for_stderr("stops at once.\n")
@@ -374,7 +372,7 @@ def test_handlers_are_as_before_however_listening_ends(ours: list[Signals]) -> N
 
 
 @each_stopping
-def test_the_second_signal_raises_and_gives_the_third_to_the_system(number: Signals, ours: list[Signals]) -> None:
+def test_the_second_signal_raises_and_restores_default_actions(number: Signals, ours: list[Signals]) -> None:
     before = handlers()
     with Requests() as requests:
         signal.raise_signal(number)
@@ -387,7 +385,7 @@ def test_the_second_signal_raises_and_gives_the_third_to_the_system(number: Sign
     assert ours == []
 
 
-def test_a_wish_for_a_checkpoint_is_granted_once_and_stops_nothing() -> None:
+def test_a_save_request_is_taken_once_and_stops_nothing() -> None:
     with Requests() as requests:
         assert not requests.pop_save_request()
         signal.raise_signal(SIGUSR1)
@@ -397,7 +395,7 @@ def test_a_wish_for_a_checkpoint_is_granted_once_and_stops_nothing() -> None:
         assert not requests.pop_save_request()
 
 
-def test_a_wish_for_the_end_asks_for_a_checkpoint_too() -> None:
+def test_a_stop_request_asks_for_a_checkpoint_too() -> None:
     with Requests() as requests:
         signal.raise_signal(SIGTERM)
         assert requests.stop is SIGTERM
@@ -407,7 +405,7 @@ def test_a_wish_for_the_end_asks_for_a_checkpoint_too() -> None:
 
 
 class Interrupted(Requests):
-    """Is met by a signal at the n-th look, before it looks or just after it has looked."""
+    """Receives a signal at the n-th check for save requests, just before it or just after it."""
 
     def __init__(self, number: Signals, look: int, *, after: bool) -> None:
         super().__init__()
@@ -426,8 +424,8 @@ class Interrupted(Requests):
         return asked
 
 
-class Heard(Silence):
-    """Remembers the steps, and is met by a signal while it shows a sample: when the step is saved."""
+class RecordingObserver(Silence):
+    """Records the steps, and raises a signal while it shows a sample: when the step is saved."""
 
     def __init__(self, number: Signals | None = None) -> None:
         self.steps: list[int] = []
@@ -447,19 +445,19 @@ def config(folder: Path) -> Config:
     return make_config(folder / "text.txt", folder / "runs", training={"steps": STEPS}, run={"keep": 9})
 
 
-def driven(config: Config, requests: Requests, heard: Heard) -> tuple[list[int], list[int]]:
+def run_training(config: Config, requests: Requests, observer: RecordingObserver) -> tuple[list[int], list[int]]:
     """Train; return the steps that were taken and those that were saved in full."""
     trainer = Trainer(config, Corpus.read(config.data))
     with RunDirectory.create(config) as run, requests:
-        run_loop(trainer, run, observer=heard, stop=requests.should_stop, save_now=requests.pop_save_request)
-    return heard.steps, [Checkpoint.load(path).progress.step for path in full_checkpoints(run.path)]
+        run_loop(trainer, run, observer=observer, stop=requests.should_stop, save_now=requests.pop_save_request)
+    return observer.steps, [Checkpoint.load(path).progress.step for path in full_checkpoints(run.path)]
 
 
 @each_stopping
 @pytest.mark.parametrize("after", [False, True])
 def test_a_signal_between_the_look_and_the_save_is_not_lost(number: Signals, after: bool, config: Config) -> None:
     """Where it comes too late to end at this step, the next one is the last."""
-    steps, kept = driven(config, Interrupted(number, 2, after=after), Heard())
+    steps, kept = run_training(config, Interrupted(number, 2, after=after), RecordingObserver())
 
     assert steps in ([1, 2], [1, 2, 3])
     assert kept[-1] == steps[-1]
@@ -467,15 +465,15 @@ def test_a_signal_between_the_look_and_the_save_is_not_lost(number: Signals, aft
 
 @pytest.mark.parametrize(("after", "step"), [(False, 2), (True, 3)])
 def test_sigusr1_between_the_look_and_the_save_is_not_lost(after: bool, step: int, config: Config) -> None:
-    steps, kept = driven(config, Interrupted(SIGUSR1, 2, after=after), Heard())
+    steps, kept = run_training(config, Interrupted(SIGUSR1, 2, after=after), RecordingObserver())
 
     assert steps == list(range(1, STEPS + 1))
     assert kept == [step, *EVALUATED]
 
 
 @each_stopping
-def test_a_signal_after_the_save_ends_training_with_the_next_step_saved(number: Signals, config: Config) -> None:
-    steps, kept = driven(config, Requests(), Heard(number))
+def test_a_signal_after_a_save_stops_after_the_next_step(number: Signals, config: Config) -> None:
+    steps, kept = run_training(config, Requests(), RecordingObserver(number))
 
     assert steps == [1, 2, 3, 4, 5]
     assert kept == [4, 5]
@@ -508,7 +506,7 @@ def text_of(checkpoint: Path, seed: int, length: int) -> str:
 
 
 def sample_until(number: Signals, checkpoint: Path, folder: Path, capacity: int | None) -> tuple[Outcome, bytes]:
-    """Send a signal to a process that has written much and would write for ever; return its end and its text."""
+    """Send a signal to a process that has written much and would write for ever; return its outcome and its text."""
     before = [] if capacity is None else [partial(fcntl.fcntl, 1, fcntl.F_SETPIPE_SZ, capacity)]
     with CharlmProcess(folder, "sample", "-c", str(checkpoint), "--length", "100000000", before=before) as process:
         text = b""
@@ -547,7 +545,7 @@ def test_sigterm_ends_a_sample_without_a_word(korean: Path, tmp_path: Path) -> N
 
 @each_stopping
 @pytest.mark.parametrize("several", [("--num-samples", "2"), ("--json",)], ids=" ".join)
-def test_what_is_only_written_when_it_is_done_is_not_written_when_interrupted(
+def test_output_written_at_the_end_is_lost_when_interrupted(
     several: tuple[str, ...], number: Signals, korean: Path, tmp_path: Path
 ) -> None:
     with CharlmProcess(

@@ -1,7 +1,7 @@
-"""A run that was interrupted and resumed ends as one that never was: the same numbers, to the last bit.
+"""A run that was interrupted and resumed equals an uninterrupted one to the last bit.
 
-Everything goes through the command line and through files. What is compared is all that a run leaves behind but
-its name and what is measured by a clock.
+Everything goes through the command line and through files. What is compared is everything that a run
+writes except its name and what a clock measures.
 """
 
 import re
@@ -63,10 +63,10 @@ pytestmark = pytest.mark.slow
 
 
 def check(project: Project, changes: Settings, *cuts: tuple[int, str]) -> Snapshot:
-    """Hold an interrupted run against an uninterrupted one; return what both leave behind."""
+    """Assert that an interrupted run equals an uninterrupted one; return the snapshot of both."""
     expected = project.finished("whole", changes)
-    found, came = interrupted_and_resumed(project, changes, cuts)
-    assert came == len(cuts)
+    found, interruptions = interrupted_and_resumed(project, changes, cuts)
+    assert interruptions == len(cuts)
     assert differences(expected, found) == []
     return found
 
@@ -131,8 +131,8 @@ def test_bfloat16_goes_on_exactly(project: Project) -> None:
 def test_any_step_is_as_good_as_any_other_to_be_interrupted_at(project: Project) -> None:
     expected = project.finished("whole", BASE)
     for step in spread(range(1, STEPS), least=3):
-        found, came = interrupted_and_resumed(project, BASE, [(step, "asked to stop")])
-        assert came == 1
+        found, interruptions = interrupted_and_resumed(project, BASE, [(step, "asked to stop")])
+        assert interruptions == 1
         assert differences(expected, found) == [], step
 
 
@@ -143,7 +143,7 @@ def test_one_step_at_a_time_is_as_good_as_all_in_one_go(cell: str, project: Proj
 
 @pytest.mark.parametrize("moment", ["asked to stop", "killed after the step"])
 @pytest.mark.parametrize("step", [4, 5, 6])
-def test_a_pass_can_be_interrupted_at_its_edge_and_on_either_side(step: int, moment: str, project: Project) -> None:
+def test_an_epoch_can_be_interrupted_at_and_around_its_end(step: int, moment: str, project: Project) -> None:
     """The fifth step is the last of a pass and the sixth the first of the next, where the state starts fresh."""
     left = check(project, BASE | PASSES | {"run.save_every": 2}, (step, moment))
 
@@ -181,9 +181,9 @@ def test_no_moment_of_a_step_is_a_bad_one(
     """The first step, right after a best, between evaluations, right after one that was no best, the last but one."""
     project, changes, expected = rise_and_fall
     with validation_losses(RISE_AND_FALL):
-        found, came = interrupted_and_resumed(project, changes, [(step, moment)])
+        found, interruptions = interrupted_and_resumed(project, changes, [(step, moment)])
 
-    assert came == 1
+    assert interruptions == 1
     assert differences(expected, found) == []
 
 
@@ -191,9 +191,9 @@ def test_no_moment_of_a_step_is_a_bad_one(
 def test_the_last_step_may_be_killed_too(moment: str, rise_and_fall: tuple[Project, Settings, Snapshot]) -> None:
     project, changes, expected = rise_and_fall
     with validation_losses(RISE_AND_FALL):
-        found, came = interrupted_and_resumed(project, changes, [(STEPS, moment)])
+        found, interruptions = interrupted_and_resumed(project, changes, [(STEPS, moment)])
 
-    assert came == 1
+    assert interruptions == 1
     assert differences(expected, found) == []
     assert found["best: progress.step"] == STEPS
 
@@ -351,7 +351,7 @@ def test_how_many_steps_there_are_in_all_is_part_of_the_schedule(schedule: str, 
     assert same == (schedule == "constant")
 
 
-def test_a_finished_run_prints_its_result_again_and_changes_nothing(project: Project) -> None:
+def test_resuming_a_finished_run_prints_its_result_again(project: Project) -> None:
     first = project.train("tale", BASE)
     before = untouched(project.folder, "*.safetensors")
     content = (project.runs / "tale" / METRICS).read_bytes()
@@ -364,7 +364,7 @@ def test_a_finished_run_prints_its_result_again_and_changes_nothing(project: Pro
     assert (project.runs / "tale" / METRICS).read_bytes() == content
 
 
-def test_a_run_out_of_patience_stays_finished_until_it_is_given_more(project: Project) -> None:
+def test_a_run_out_of_patience_resumes_only_with_more_patience(project: Project) -> None:
     """More patience makes it the run that it would have been with that patience from the beginning."""
     more = STALLED | {"training.patience": 6}
     with validation_losses(FALL_AND_STALL, otherwise=2.8):
@@ -389,7 +389,7 @@ def test_without_a_run_it_begins_one_of_exactly_this_name(project: Project) -> N
 
 @pytest.mark.parametrize("moment", ["killed after the step", "killed after the metrics line", "killed after the best"])
 @pytest.mark.parametrize("step", [1, 4, 8])
-def test_a_run_killed_before_its_first_save_begins_anew_in_its_folder(step: int, moment: str, project: Project) -> None:
+def test_a_run_killed_before_its_first_save_restarts_in_place(step: int, moment: str, project: Project) -> None:
     changes = BASE | {"run.save_every": 100}
     expected = project.finished("whole", changes)
     project.interrupted("tale", changes, step, moment)
@@ -400,7 +400,7 @@ def test_a_run_killed_before_its_first_save_begins_anew_in_its_folder(step: int,
     assert differences(expected, found) == []
 
 
-def test_how_often_it_is_saved_may_change_before_the_first_save_too(project: Project) -> None:
+def test_the_save_interval_may_change_before_the_first_save(project: Project) -> None:
     """That two evaluations left no checkpoint is as it should be in a run that was to be saved later."""
     project.interrupted("tale", BASE | {"run.save_every": 100}, 9, "killed after the step")
     found = project.finished("tale", BASE, "--resume")
@@ -421,7 +421,7 @@ def test_a_run_whose_full_checkpoints_are_gone_is_refused(project: Project) -> N
     assert untouched(project.folder) == before
 
 
-def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_leads_to_the_same_end(project: Project) -> None:
+def test_resuming_from_an_older_checkpoint_ends_the_same(project: Project) -> None:
     expected = project.finished("whole", BASE)
     project.interrupted("tale", BASE, 9, "asked to stop")
     newest = full_checkpoints(project.runs / "tale")[-1]
@@ -483,7 +483,7 @@ def test_another_environment_is_told_in_one_note(project: Project) -> None:
     assert project.newest("tale").versions == here
 
 
-def test_the_same_environment_and_the_same_settings_are_not_worth_a_word(project: Project) -> None:
+def test_an_unchanged_environment_is_not_mentioned(project: Project) -> None:
     project.interrupted("tale", BASE, 6, "asked to stop")
 
     assert project.train("tale", BASE, "--resume").stderr == ""
@@ -497,7 +497,7 @@ def test_a_run_that_is_called_trained_has_a_best(project: Project) -> None:
     assert result.exit_code != 0 or (project.runs / "tale" / BEST).is_file()
 
 
-def test_a_finished_run_that_lost_its_best_shows_the_loss_of_what_stands_in_for_it(project: Project) -> None:
+def test_a_finished_run_without_a_best_shows_its_replacement(project: Project) -> None:
     with validation_losses({4: 2.5, 8: 2.7}, otherwise=2.625):
         project.finished("tale", BASE)
         (project.runs / "tale" / BEST).unlink()
