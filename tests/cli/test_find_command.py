@@ -23,6 +23,8 @@ from tests.conftest import TEXT, Run, make_config, train
 from tests.harness.processes import SIZE, assert_torch_not_imported, run_on_terminal
 from tests.inspection.test_ablation import held_steps
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["rnn", "lstm", "gru"]
 FIELDS = ["layer", "index", "signal", "train", "held_out", "auc", "null95", "beats_null"]
 LENGTH = 2400

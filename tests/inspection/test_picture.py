@@ -18,6 +18,8 @@ from charlm.inspection.trace import Trace, Unit
 from tests.conftest import TEXT, Run
 from tests.harness.processes import stderr_without
 
+pytestmark = pytest.mark.slow
+
 MODEL = ModelConfig(kind="rnn")
 WIDTH = 1792  # pixels
 ROW = 40  # pixels of one more row of text

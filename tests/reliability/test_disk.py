@@ -30,7 +30,7 @@ from tests.harness.charlm_process import STEP, CharlmProcess, call_before, pause
 from tests.harness.interruptions import Snapshot, differences, snapshot
 from tests.harness.invariants import TRAIN, assert_resumes, assert_whole
 from tests.harness.processes import run_in_shell
-from tests.harness.repetitions import repetitions
+from tests.harness.repetitions import pairs
 
 pytestmark = pytest.mark.slow
 
@@ -216,27 +216,17 @@ FILES = {
 REFUSALS = (("write", "ENOSPC"), ("write", "EDQUOT"), ("fsync", "ENOSPC"), ("fsync", "EDQUOT"), ("replace", "EROFS"))
 
 
-FILES_AND_REFUSALS = [
-    (file, *REFUSALS[(number + turn) % len(REFUSALS)])
-    for turn in range(len(REFUSALS))
-    for number, file in enumerate(FILES)
-]
-"""All of them; each turn has every file and every refusal."""
-
-
-@pytest.mark.parametrize(
-    ("file", "moment", "reason"), FILES_AND_REFUSALS[: max(repetitions(len(FILES_AND_REFUSALS)), len(FILES))]
-)
+@pytest.mark.parametrize(("file", "refusal"), pairs(list(FILES), REFUSALS))
 def test_a_refused_write_ends_training_with_the_others_whole(
-    file: str, moment: str, reason: str, train: Run, folder: Path, undisturbed: Snapshot
+    file: str, refusal: tuple[str, str], train: Run, folder: Path, undisturbed: Snapshot
 ) -> None:
-    path, nth, kept = FILES[file]
+    (path, nth, kept), (moment, reason) = FILES[file], refusal
     code = getattr(errno, reason)
     with pytest.MonkeyPatch.context() as patch:
-        refusal = Refusal(path.name, nth, moment, code, patch)
+        refused = Refusal(path.name, nth, moment, code, patch)
         result = train()
 
-    assert refusal.came == 1
+    assert refused.came == 1
     check_refused(result.exit_code, result.stderr, path, os.strerror(code))
     assert result.stdout == ""
     del result  # its traceback holds on to the run's folder

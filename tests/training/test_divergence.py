@@ -41,6 +41,8 @@ from tests.harness.charlm_process import CharlmProcess, read_all
 from tests.harness.processes import SIZE
 from tests.harness.repetitions import repetitions
 
+pytestmark = pytest.mark.slow
+
 ROLLBACK = ("--set", "training.on_divergence=rollback")
 STEPS = 12
 EVALUATED = (4, 8, 12)

@@ -28,6 +28,8 @@ from tests.conftest import TEXT, make_config
 from tests.harness.interruptions import Project, Settings, differences, untouched
 from tests.harness.texts import texts
 
+pytestmark = pytest.mark.slow
+
 OTHER_TEXT = 'Le café "Weiß" → 가.\nThe boats lay still.\n' * 20
 NEW = sorted(set(OTHER_TEXT) - set(TEXT))
 SOURCE: dict[str, object] = {
