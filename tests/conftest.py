@@ -1,10 +1,12 @@
 """What many tests share: one thread, a small text, and models trained on it once."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+import typer.testing
 from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner, Result
 
@@ -16,6 +18,7 @@ from charlm.training.start import prepare_training
 from tests.harness.repetitions import set_endurance
 
 torch.set_num_threads(1)  # tiny tensors lose time to a second thread
+typer.testing._get_command = cache(typer.testing._get_command)  # else every call builds all commands anew
 # A busy machine is no failure. --hypothesis-profile=explore draws other examples each time; the gate's are the same.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("steady", settings.get_profile("explore"), derandomize=True)
