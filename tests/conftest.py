@@ -1,21 +1,24 @@
 """What many tests share: one thread, a small text, and models trained on it once."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+import typer.testing
 from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner, Result
 
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.cli.app import app
 from charlm.config.settings import Config
-from charlm.runs.directory import RunDirectory
-from charlm.text.corpus import Corpus
-from charlm.training.trainer import Trainer
+from charlm.training.loop import Silence, run_loop
+from charlm.training.start import prepare_training
+from tests.harness.repetitions import set_endurance
 
 torch.set_num_threads(1)  # tiny tensors lose time to a second thread
+typer.testing._get_command = cache(typer.testing._get_command)  # else every call builds all commands anew
 # A busy machine is no failure. --hypothesis-profile=explore draws other examples each time; the gate's are the same.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("steady", settings.get_profile("explore"), derandomize=True)
@@ -25,6 +28,16 @@ TEXT = 'The fox said "come in" (twice).\nNobody laughed; 3 boats\tlay still.\n' 
 """A small text with quotes, parentheses, a digit, a tab and line ends."""
 
 Run = Callable[..., Result]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--endurance``."""
+    parser.addoption("--endurance", action="store_true", help="repeat long tests in full, not a tenth as often")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how often long tests repeat, before they are collected; in every worker."""
+    set_endurance(config.getoption("endurance"))
 
 
 @pytest.fixture
@@ -52,15 +65,11 @@ def make_config(text: Path, directory: Path, *, kind: str = "lstm", **sections: 
 
 
 def train(config: Config) -> tuple[Path, Checkpoint]:
-    """Train to the end as the command does; return the run's folder and its last full checkpoint."""
-    trainer = Trainer(config, Corpus.read(config.data))
-    run = RunDirectory.create(config)
-    for report in trainer.run():
-        if report.validation_loss is not None:
-            run.record(report.metrics())
-            run.save_best(trainer.checkpoint())
-            run.save(trainer.checkpoint())
-    return run.path, trainer.checkpoint()
+    """Train to the end as the command does, but for the page; return the run's folder and its last full checkpoint."""
+    with prepare_training(config, note=pytest.fail) as start:
+        run = start.open_run()
+        run_loop(start.trainer, run, observer=Silence())
+    return run.path, start.trainer.checkpoint()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TEXT, Run
-from tests.harness.processes import check_torch_is_left_alone
+from tests.harness.processes import assert_torch_not_imported
 
 COMMANDS = ("train", "sample", "inspect-hidden", "inspect-gradients", "evaluate", "vocabulary", "config", "runs")
 RUN = "--checkpoint RUN"
@@ -60,4 +60,4 @@ def test_a_command_that_trains_no_network_leaves_torch_alone(
     (tmp_path / "config.yaml").write_text("data: {path: text.txt}\n", encoding="utf-8")
     (tmp_path / "markov.yaml").write_text("data: {path: text.txt}\nmodel: {kind: markov}\n", encoding="utf-8")
     assert charlm("train", "--config", "markov.yaml", "--name", "counts").exit_code == 0
-    check_torch_is_left_alone(tmp_path, lines)
+    assert_torch_not_imported(tmp_path, lines)

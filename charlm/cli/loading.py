@@ -105,7 +105,7 @@ def pictures() -> ModuleType:
     try:
         from charlm.inspection import picture
     except ModuleNotFoundError as error:
-        raise ConfigError("--format png draws with matplotlib: pip install 'charlm[plot]'.") from error
+        raise ConfigError("--format png draws with matplotlib: pip install matplotlib") from error
     return picture
 
 

@@ -204,7 +204,7 @@ def test_a_vocabulary_of_another_size_is_refused(symbols: str, parts: Parts) -> 
         Checkpoint.from_bytes(parts.written()).model()
 
 
-def test_a_file_made_by_hand_from_honest_parts_is_read(parts: Parts, charlm: Run) -> None:
+def test_a_file_assembled_from_valid_parts_is_read(parts: Parts, charlm: Run) -> None:
     parts.put(parts.tensors())
     Path("honest.safetensors").write_bytes(parts.written())
     honest, own = (charlm("sample", "-c", path, "--seed", "1").stdout for path in ("honest.safetensors", "run"))

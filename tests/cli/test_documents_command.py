@@ -13,7 +13,7 @@ from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.inspection.trace import trace
 from charlm.runs.metrics import METRICS
 from tests.conftest import Run
-from tests.harness.interruptions import Project, broken_and_resumed, differences, untouched
+from tests.harness.interruptions import Project, differences, interrupted_and_resumed, untouched
 
 NAMES = "".join(f"{first}{last}\n" for first in ("al", "bo", "cas", "de") for last in ("an", "bert", "da", "o", "rik"))
 POEMS = (
@@ -213,8 +213,8 @@ def test_an_interrupted_run_ends_as_one_that_was_not(kind: str, tmp_path: Path) 
     }
     expected = project.finished("whole", changes)
     cuts = [(5, "asked to stop"), (13, "killed after the step"), (18, "killed after the best")]
-    found, came = broken_and_resumed(project, changes, cuts)
-    assert came == len(cuts)
+    found, interruptions = interrupted_and_resumed(project, changes, cuts)
+    assert interruptions == len(cuts)
     assert differences(expected, found) == []
     assert expected["last: progress.step"] == 23
 

@@ -20,8 +20,10 @@ from charlm.inspection.trace import TraceSelection, Unit
 from charlm.inspection.units import Finding, find
 from charlm.models.recurrent import tensor_shapes
 from tests.conftest import TEXT, Run, make_config, train
-from tests.harness.processes import SIZE, check_torch_is_left_alone, run_on_terminal
+from tests.harness.processes import SIZE, assert_torch_not_imported, run_on_terminal
 from tests.inspection.test_ablation import held_steps
+
+pytestmark = pytest.mark.slow
 
 KINDS = ["rnn", "lstm", "gru"]
 FIELDS = ["layer", "index", "signal", "train", "held_out", "auc", "null95", "beats_null"]
@@ -434,7 +436,7 @@ def test_finding_ablating_and_clamping_leave_torch_alone(trained: dict[str, Path
         [*inspect, "--ablate", "1:1", "--format", "json"],
         ["sample", "-c", str(trained["gru"]), "--length", "20", "--clamp", "0:1=1"],
     ]
-    check_torch_is_left_alone(tmp_path, lines)
+    assert_torch_not_imported(tmp_path, lines)
 
 
 def test_a_byte_model_is_searched_byte_by_byte(charlm: Run, tmp_path: Path) -> None:

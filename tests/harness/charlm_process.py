@@ -1,4 +1,7 @@
-"""``charlm`` in a process of its own that stops at chosen places and waits there until the test has acted."""
+"""The command line in a child process that pauses at chosen calls until the test has acted.
+
+Built on `child`: forked from a server that has imported torch, so that hundreds of them are cheap.
+"""
 
 import importlib
 import inspect
@@ -8,18 +11,20 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial, reduce, wraps
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
+from charlm import generation
 from charlm.cli.app import main
-from tests.harness.forked import Child, Words
+from tests.harness.child import TIMEOUT, Child, Sender
+from tests.harness.interruptions import SAMPLE_LENGTH
+from tests.harness.processes import Outcome, read_all
 
 STEP = "charlm.training.trainer:clip_gradient"
-"""In the midst of a step: the gradient is there, the weights are as they were."""
+"""In the middle of a step: gradients are computed, weights not yet changed."""
 EVALUATION = "charlm.training.trainer:Trainer.evaluate"
 FSYNC = "os:fsync"
 RENAME = "pathlib:Path.replace"
@@ -27,21 +32,11 @@ NEXT_CHARACTER = "charlm.models.recurrent:RecurrentModel.step"
 READ_BACK = "charlm.checkpoint.checkpoint:Checkpoint.load"
 TEXT_READ = "charlm.text.corpus:Corpus.read"
 
-_LONGEST_WAIT = 120.0
 _PAUSED = "paused"
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a process ended, and what it said."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
 class CharlmProcess:
-    """``charlm`` with these arguments, in that folder; ``before`` is called in the process first.
+    """``charlm`` with these arguments in ``folder``; each of ``before`` is called in the process first.
 
     Standard error is a pipe unless a descriptor, such as a terminal's, is given.
     """
@@ -49,78 +44,73 @@ class CharlmProcess:
     def __init__(
         self, folder: Path, *arguments: str, before: Sequence["partial[None]"] = (), stderr: int | None = None
     ) -> None:
-        go, self._go = Pipe(duplex=False)
+        resumed, self._resume = Pipe(duplex=False)
         self.out, out = Pipe(duplex=False)
         self._err, err = Pipe(duplex=False)
         if stderr is not None:
             err.close()
             err = Connection(stderr, readable=False)
-        self._heard = b""
-        self._child = Child(_run, folder, arguments, tuple(before), go, out, err)
-        for theirs in (go, out, err):
+        self._stderr = b""
+        self._child = Child(_run, folder, arguments, tuple(before), resumed, out, err)
+        for theirs in (resumed, out, err):
             theirs.close()
-        self.pid = int(self._child.hear() or 0)
+        self.pid = int(self._child.receive() or 0)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *reason: object) -> None:
         self._child.__exit__(*reason)
-        for ours in (self._go, self.out, self._err):
+        for ours in (self._resume, self.out, self._err):
             ours.close()
 
-    def pauses(self) -> Self:
-        """Wait until it has come to the next place where it was told to pause."""
-        word = self._child.hear()
-        assert word == _PAUSED, f"it did not come there: {word or read_all(self._err.fileno()).decode()}"
+    def wait_for_pause(self) -> Self:
+        """Wait until it pauses."""
+        message = self._child.receive()
+        assert message == _PAUSED, f"it did not pause: {message or read_all(self._err.fileno()).decode()}"
         return self
 
-    def go_on(self) -> None:
-        """Let it go on from where it pauses."""
-        self._go.send_bytes(b"go")
+    def resume(self) -> None:
+        """Let it continue from where it pauses."""
+        self._resume.send_bytes(b"continue")
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)
 
-    def says(self, text: str) -> None:
-        """Wait until it has said so on standard error."""
-        while text.encode() not in self._heard:
-            assert select.select([self._err], [], [], _LONGEST_WAIT)[0], f"it hangs, having said {self._heard!r}"
+    def wait_for_stderr(self, text: str) -> None:
+        """Wait until it has written ``text`` to standard error."""
+        while text.encode() not in self._stderr:
+            assert select.select([self._err], [], [], TIMEOUT)[0], f"it hangs, having written {self._stderr!r}"
             piece = os.read(self._err.fileno(), 1 << 16)
-            assert piece, f"it ended, having said {self._heard!r}"
-            self._heard += piece
+            assert piece, f"it ended, having written {self._stderr!r}"
+            self._stderr += piece
 
-    def ends(self) -> Ended:
-        """Wait for its own end."""
-        word = self._child.hear()
-        assert word is None, word  # it paused once more, or it has met with what is no mistake of the user
-        code = self._child.end()
+    def wait(self) -> Outcome:
+        """Wait for it to end by itself."""
+        message = self._child.receive()
+        assert message is None, message  # it paused once more, or raised what is not an error of charlm
+        code = self._child.join()
         assert code is not None, "it hangs"
-        return Ended(code, read_all(self.out.fileno()).decode(), (self._heard + read_all(self._err.fileno())).decode())
+        stderr = self._stderr + read_all(self._err.fileno())
+        return Outcome(code, read_all(self.out.fileno()).decode(), stderr.decode())
 
 
-def run_charlm(folder: Path, *arguments: str, before: Sequence["partial[None]"] = ()) -> Ended:
-    """Let ``charlm`` run to its end in a process of its own."""
-    with CharlmProcess(folder, *arguments, before=before) as actor:
-        return actor.ends()
-
-
-def read_all(descriptor: int) -> bytes:
-    """Read until the other side is closed."""
-    content = b""
-    while piece := _read(descriptor):
-        content += piece
-    return content
+def run_charlm(folder: Path, *arguments: str, before: Sequence["partial[None]"] = ()) -> Outcome:
+    """Run ``charlm`` in a process of its own and wait for its end."""
+    with CharlmProcess(folder, *arguments, before=before) as process:
+        return process.wait()
 
 
 def pause_at(place: str, call: int = 1) -> "partial[None]":
-    """Return what makes an actor pause each time it comes there for that time."""
-    return partial(at, place, call, _pause)
+    """Return what makes a process pause before the function at ``place`` is called for that time."""
+    return partial(call_before, place, call, _pause)
 
 
-def at(place: str, call: int, then: Callable[[], None], patch: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Call ``then`` before the function at ``place``, ``module:path.to.name``, is called for that time."""
+def call_before(
+    place: str, call: int, action: Callable[[], None], patch: Callable[[Any, str, Any], None] = setattr
+) -> None:
+    """Call ``action`` before the function at ``place``, ``module:path.to.name``, is called for that time."""
     module, _, path = place.partition(":")
     *owners, name = path.split(".")
     owner: Any = reduce(getattr, owners, importlib.import_module(module))
@@ -128,24 +118,24 @@ def at(place: str, call: int, then: Callable[[], None], patch: Callable[[Any, st
     calls = itertools.count(1)
 
     @wraps(original)
-    def first_then(*arguments: Any, **options: Any) -> Any:
+    def action_first(*arguments: Any, **options: Any) -> Any:
         if next(calls) == call:
-            then()
+            action()
         return original(*arguments, **options)
 
-    patch(owner, name, staticmethod(first_then) if inspect.ismethod(original) else first_then)
+    patch(owner, name, staticmethod(action_first) if inspect.ismethod(original) else action_first)
 
 
-_cues: list[tuple[Words, Connection]] = []
-"""In the actor's process: how it says that it pauses, and hears that it may go on."""
+_pipes: list[tuple[Sender, Connection]] = []
+"""In the child: how it reports a pause, and learns that it may continue."""
 
 
 def _pause() -> None:
-    [(words, go)] = _cues
-    words.say(_PAUSED)
+    [(sender, resumed)] = _pipes
+    sender.send(_PAUSED)
     try:
-        go.recv_bytes()
-    except EOFError:  # the test has gone
+        resumed.recv_bytes()
+    except EOFError:  # the test has ended
         os._exit(1)
 
 
@@ -153,10 +143,10 @@ def _run(
     folder: Path,
     arguments: tuple[str, ...],
     before: tuple["partial[None]", ...],
-    go: Connection,
+    resumed: Connection,
     out: Connection,
     err: Connection,
-    words: Words,
+    sender: Sender,
 ) -> None:
     for pipe, descriptor in ((out, 1), (err, 2)):
         os.dup2(pipe.fileno(), descriptor)
@@ -168,15 +158,9 @@ def _run(
         signal.signal(number, signal.SIG_DFL)
     os.chdir(folder)
     sys.argv = ["charlm", *arguments]
-    _cues.append((words, go))
+    generation._SAMPLE_LENGTH = SAMPLE_LENGTH  # as `Project` does, so that their runs can be compared
+    _pipes.append((sender, resumed))
     for prepare in before:
         prepare()
-    words.say(str(os.getpid()))
+    sender.send(str(os.getpid()))
     main()
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 1 << 16)
-    except OSError:  # what Linux says of a terminal when the last writer has gone
-        return b""

@@ -1,4 +1,4 @@
-"""Checkpoints taken apart and put together by hand, as a stranger would; nothing of charlm's own writer is used."""
+"""Checkpoint files taken apart and assembled without charlm's own writer."""
 
 import hashlib
 import json

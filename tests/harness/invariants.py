@@ -1,4 +1,4 @@
-"""What must hold of a run that met with anything: its files are whole, and it goes on as if nothing had been."""
+"""What must hold after any interruption: files are whole, and the resumed run equals an uninterrupted one."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ TRAIN = ("train", "--config", "tiny.yaml")
 
 
 def assert_whole(run: Path) -> None:
-    """Hold that every file that is there is whole, and nothing temporary is left."""
+    """Assert that every file is whole and no temporary one is left."""
     assert [path.name for path in run.parent.rglob(".*")] == []
     for path in run.glob("*.safetensors"):
         Checkpoint.load(path)
@@ -20,7 +20,7 @@ def assert_whole(run: Path) -> None:
 
 
 def assert_resumes(folder: Path, run: Path, undisturbed: Snapshot) -> None:
-    """Hold that nothing is broken and that ``--resume`` ends as the run that met with nothing."""
+    """Assert that files are whole and that ``--resume`` ends as the uninterrupted run."""
     assert_whole(folder / run)
     resumed = run_charlm(folder, *TRAIN, "--resume", "--quiet")
     assert (resumed.code, resumed.stderr) == (0, "")

@@ -1,4 +1,7 @@
-"""The command line as a real process: with its own standard streams, or on a terminal."""
+"""``charlm`` in a new Python process, as a shell starts it: redirected, on a terminal, or without a package.
+
+Slower than `charlm_process`, and needed where interpreter start, standard streams or imports matter.
+"""
 
 import json
 import os
@@ -7,11 +10,12 @@ import subprocess
 import sys
 import termios
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "charlm")
 UNWANTED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "COLORTERM", "PYTHONUNBUFFERED")
-"""What would change the output, where the tests themselves run with it."""
+"""Variables of the test environment that would change the output."""
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNWANTED} | {
     "OMP_NUM_THREADS": "1",
     "TERM": "xterm-256color",
@@ -19,6 +23,15 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in 
 
 SIZE = (30, 100)
 """Rows and columns of the pseudo-terminal."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it wrote; a negative code is the signal that killed it."""
+
+    code: int
+    stdout: str
+    stderr: str
 
 
 def run_in_shell(
@@ -41,7 +54,7 @@ def run_in_shell(
 
 
 def run_on_terminal(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
-    """Run ``charlm`` in ``folder`` on a pseudo-terminal; return its exit code and all that it showed."""
+    """Run ``charlm`` in ``folder`` on a pseudo-terminal; return its exit code and all that it wrote."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, SIZE)
     process = subprocess.Popen(
@@ -51,20 +64,26 @@ def run_on_terminal(folder: Path, *arguments: str, environment: dict[str, str] |
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        start_new_session=True,  # what befalls this terminal is no business of ours
+        start_new_session=True,  # signals of this terminal must not reach the tests
     )
     os.close(theirs)
-    shown = b""
-    while piece := _read(ours):
-        shown += piece
+    shown = read_all(ours)
     os.close(ours)
     return process.wait(timeout=120), shown.decode("utf-8").replace("\r\n", "\n")
 
 
-def _read(terminal: int) -> bytes:
+def read_all(descriptor: int) -> bytes:
+    """Read until the other side is closed."""
+    content = b""
+    while piece := _read(descriptor):
+        content += piece
+    return content
+
+
+def _read(descriptor: int) -> bytes:
     try:
-        return os.read(terminal, 1 << 16)
-    except OSError:  # Linux says so when the last writer has gone
+        return os.read(descriptor, 1 << 16)
+    except OSError:  # Linux raises this on a terminal whose last writer has closed it
         return b""
 
 
@@ -93,15 +112,15 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
-def check_torch_is_left_alone(folder: Path, lines: Sequence[Sequence[str]]) -> None:
-    """Run these command lines in one process, and hold that all end well and none imports torch."""
+def assert_torch_not_imported(folder: Path, lines: Sequence[Sequence[str]]) -> None:
+    """Run these command lines in one process, which must succeed without importing torch."""
     child = _run_python(folder, _WITHOUT_TORCH, json.dumps(lines))
     assert child.returncode == 0, child.stderr
     assert child.stderr.endswith("all done\n")
 
 
-def told_without(package: str, folder: Path, lines: Sequence[Sequence[str]]) -> str:
-    """Run these command lines in one process that lacks a package; return all messages, each with its exit code."""
+def stderr_without(package: str, folder: Path, lines: Sequence[Sequence[str]]) -> str:
+    """Run these command lines in one process that lacks a package; return standard error with the exit codes."""
     child = _run_python(folder, _WITHOUT_AN_EXTRA, json.dumps(lines), package)
     assert child.returncode == 0, child.stderr
     return child.stderr
@@ -114,7 +133,7 @@ def _run_python(folder: Path, program: str, *arguments: str) -> subprocess.Compl
         env=ENVIRONMENT,
         capture_output=True,
         encoding="utf-8",
-        errors="replace",  # an archive is no text
+        errors="replace",  # an archive is not text
         timeout=120,
         check=False,
     )

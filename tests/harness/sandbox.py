@@ -1,6 +1,7 @@
-"""Commands locked up: each in a process of its own that can take neither much memory nor much time.
+"""The command line in child processes with bounded memory and time, for files that nobody should trust.
 
-``python -m tests.harness.sandbox MODULE...`` imports the modules once, and then forks for every command that it reads.
+``python -m tests.harness.sandbox MODULE...`` imports the modules once and forks for every command that it reads; a
+command that needs no torch is forked from a small process. `charlm_process` has no bounds, but can pause.
 """
 
 import gc
@@ -14,17 +15,17 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from charlm.cli.app import main
+from tests.harness.processes import Outcome
 
 BOUND = 1 << 30
-"""Bytes of address space that a command may take beyond what it has when it begins. The longest header that charlm
+"""Bytes of address space that a command may allocate beyond what it has at its start. The longest header that charlm
 reads has 16 MB, and JSON of empty lists grows thirtyfold in Python."""
 LONGEST = 30
-"""Seconds of a command; an honest one takes a tenth of one."""
+"""Seconds that a command may take; one that reads a valid file takes a tenth of a second."""
 LONGEST_MESSAGE = 2000
 """Characters of one message on standard error."""
 MOST_MESSAGES = 6
@@ -39,18 +40,9 @@ READING = [
 READING += ["charlm.cli.trace_view", "charlm.inspection.trace", "charlm.text.corpus", "charlm.runs.lookup"]
 READING += ["rich.console", "rich.table", "threadpoolctl"]
 TRAINING = ["charlm.training.start", "charlm.training.loop", "charlm.training.plan", "torch._dynamo"]
-"""The optimizer would import the last in every child."""
+"""The optimizer imports the last."""
 
 _ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended; a negative code is the signal that killed it."""
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 class Sandbox:
@@ -64,7 +56,7 @@ class Sandbox:
         )
 
     def run(self, folder: Path, *arguments: str) -> Outcome:
-        """Run the command line in ``folder``, whose neighbours ``.out`` and ``.err`` take what it says."""
+        """Run the command line in ``folder``, whose neighbours ``.out`` and ``.err`` take its output."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         streams = [f"{folder}.{name}" for name in ("out", "err")]
@@ -80,10 +72,10 @@ class Sandbox:
 
 @contextmanager
 def memory_bound(size: int) -> Iterator[None]:
-    """Let this process take no more than so many bytes of address space beyond what it has."""
+    """Limit this process to so many bytes of address space beyond what it has."""
     before = resource.getrlimit(resource.RLIMIT_AS)
-    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (has + size, before[1]))
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + size, before[1]))
     try:
         yield
     finally:
@@ -91,15 +83,15 @@ def memory_bound(size: int) -> Iterator[None]:
 
 
 def assert_refused(outcome: Outcome, code: int = 4) -> None:
-    """The command said what is wrong, as charlm does, and did nothing else."""
+    """Assert that the command failed with a message of charlm's and wrote nothing to standard output."""
     assert outcome.code == code, outcome
     assert outcome.stderr.startswith("charlm: "), outcome
-    assert_in_words(outcome)
+    assert_messages_readable(outcome)
     assert outcome.stdout == ""
 
 
-def assert_in_words(outcome: Outcome) -> None:
-    """What was said is no traceback, no warning of another program's, no control of the terminal, and not endless."""
+def assert_messages_readable(outcome: Outcome) -> None:
+    """Assert that messages are few, short and printable, and neither a traceback nor a library's warning."""
     assert "Traceback" not in outcome.stderr, outcome
     assert "Warning" not in outcome.stderr, outcome
     assert all(character == "\n" or character.isprintable() for character in outcome.stderr), ascii(outcome.stderr)
@@ -108,19 +100,19 @@ def assert_in_words(outcome: Outcome) -> None:
     assert len(messages) <= MOST_MESSAGES, outcome.stderr
 
 
-def watch_over_commands(modules: list[str]) -> None:
+def serve_commands(modules: list[str]) -> None:
     """Read commands from standard input; answer each with its exit code."""
     for module in modules:
         importlib.import_module(module)
-    gc.freeze()  # so that no child copies what it only looks at
+    gc.freeze()  # so that no child copies pages that it only reads
     for line in sys.stdin:
         if (child := os.fork()) == 0:
-            _lock_up(*json.loads(line))
+            _run_bounded(*json.loads(line))
         sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
         sys.stdout.flush()
 
 
-def _lock_up(folder: str, streams: list[str], *arguments: str) -> NoReturn:
+def _run_bounded(folder: str, streams: list[str], *arguments: str) -> NoReturn:
     for descriptor, path in enumerate([os.devnull, *streams]):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
     os.chdir(folder)
@@ -141,4 +133,4 @@ def _lock_up(folder: str, streams: list[str], *arguments: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    watch_over_commands(sys.argv[1:])
+    serve_commands(sys.argv[1:])

@@ -16,7 +16,9 @@ from charlm.inspection.picture import lag_png, saliency_png, trace_png
 from charlm.inspection.scale import HIGH, LOW, MIDDLE
 from charlm.inspection.trace import Trace, Unit
 from tests.conftest import TEXT, Run
-from tests.harness.processes import told_without
+from tests.harness.processes import stderr_without
+
+pytestmark = pytest.mark.slow
 
 MODEL = ModelConfig(kind="rnn")
 WIDTH = 1792  # pixels
@@ -226,8 +228,8 @@ def test_without_matplotlib_a_picture_is_refused_with_the_extra_to_install(
         ["inspect-gradients", "-c", run, "--lags", "5", "--format", "html", "--output", "d.html"],
         ["inspect-hidden", "-c", run, "--text", "fox", "--output", "e.txt"],
     ]
-    told = told_without("matplotlib", tmp_path, lines)
-    refusal = "charlm: --format png draws with matplotlib: pip install 'charlm[plot]'.\nexit 2\n"
+    told = stderr_without("matplotlib", tmp_path, lines)
+    refusal = "charlm: --format png draws with matplotlib: pip install matplotlib\nexit 2\n"
     assert told == refusal * 3 + "exit 0\n" * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.html", "e.txt"]
 

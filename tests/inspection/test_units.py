@@ -21,6 +21,8 @@ from charlm.models.recurrent import RecurrentModel, tensor_shapes
 from charlm.text.vocabulary import Ids
 from tests.conftest import make_config, train
 
+pytestmark = pytest.mark.slow
+
 LAYERS, HIDDEN = 2, 3
 Activity = NDArray[np.float32]
 

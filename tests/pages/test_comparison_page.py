@@ -1,7 +1,7 @@
 """The page of several runs in a real browser: which line is whose, and what tells the runs apart."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 
 from charlm.pages.comparison import comparison_page
 from charlm.runs.history import History, read_history
-from tests.harness.browser import Window, chromium, window
+from tests.harness.browser import Window, window
 from tests.harness.histories import falling, history, settings
 
 HOSTILE = [
@@ -19,12 +19,6 @@ HOSTILE = [
     "</style></table><h1>mine</h1>",
     "{{ 7 * 7 }}",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as program:
-        yield program
 
 
 @pytest.fixture(scope="module")

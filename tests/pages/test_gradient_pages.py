@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 from charlm.inspection.gradient_by_lag import GradientByLag, Saliency
 from charlm.pages.gradients import lag_page, saliency_page
-from tests.harness.browser import Window, chromium, window
+from tests.harness.browser import Window, window
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -24,12 +24,6 @@ HOSTILE = [
 TEXT = (
     "The fox said\u21b5<b>&\"'come</b>\u2192\ud55c\uad6d \u05d0\u05d1\u05d2 \u0639\u0631\u0628\u21b5\U0001f600 {{x}} $"
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as program:
-        yield program
 
 
 def steady(factor: float, lags: int = 100) -> GradientByLag:

@@ -6,7 +6,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from charlm.config.settings import ModelConfig
 from charlm.inspection.gates import GATES, saturation
@@ -28,7 +28,7 @@ from charlm.pages.inspector import inspector_page
 from charlm.pages.quantization import rounded
 from charlm.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, make_config, train
-from tests.harness.browser import Window, chromium, window
+from tests.harness.browser import Window, window
 
 READ = TEXT[:400]
 SIGNALS = ("hidden", "cell", "input", "forget", "candidate", "output")
@@ -67,12 +67,6 @@ def lively(vocabulary: Vocabulary, seed: int = 0, scale: float = 2.0, **settings
         spread = scale / np.sqrt(shape[-1]) if name.endswith("hh_l0") else scale
         tensors[name] = (chance.normal(size=shape) * spread).astype(np.float32)
     return RecurrentModel(config, len(vocabulary), tensors)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import itertools
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 from charlm.config.reading import KEYS, read_config
 from charlm.pages.report import report_page, spread
 from charlm.runs.history import History, read_history
-from tests.harness.browser import Window, chromium, window
+from tests.harness.browser import Window, window
 from tests.harness.histories import Line, falling, history, line, settings
 
 BASELINES = {"uniform": 6.02, "Markov 0": 4.8, "Markov 3": 2.31}
@@ -27,12 +27,6 @@ HOSTILE = [
     "</title></style></pre><h1>mine</h1>",
     "{{ 7 * 7 }}{% raw %}",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as program:
-        yield program
 
 
 def written(lines: Sequence[Line]) -> list[Line]:

@@ -159,7 +159,7 @@ def test_the_environment_is_the_checkpoints(train: Run) -> None:
 def test_an_interrupted_run_has_a_page_of_all_its_evaluations_in_the_end(tmp_path: Path) -> None:
     project = Project(tmp_path)
     changes: dict[str, object] = {"training.steps": 12, "training.evaluate_every": 3}
-    project.broken_off("run", changes, 7, "killed after the step")
+    project.interrupted("run", changes, 7, "killed after the step")
     assert "at step" in words(page(project.runs / "run"))
     project.finished("run", changes, "--resume")
     lines, shown = metrics(project.runs / "run"), words(page(project.runs / "run"))

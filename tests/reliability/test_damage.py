@@ -1,4 +1,4 @@
-"""A damaged checkpoint is noticed wherever it is damaged, and the run goes on from what is whole."""
+"""A damaged checkpoint is detected wherever it is damaged, and the run resumes from a whole one."""
 
 import json
 import os
@@ -18,6 +18,9 @@ from charlm.errors import CheckpointError, DamagedCheckpointError
 from charlm.runs.lookup import newest_checkpoint
 from tests.conftest import Run
 from tests.harness.interruptions import Project, differences
+from tests.harness.repetitions import spread
+
+pytestmark = pytest.mark.slow
 
 PAGE = 4096
 SETTINGS = {
@@ -35,7 +38,7 @@ Damage = Callable[[Path], object]
 
 @pytest.fixture(autouse=True)
 def _nothing_waits_for_ever() -> Iterator[None]:
-    """Who opens a pipe that nobody writes to would."""
+    """Opening a pipe without a writer would."""
 
     def give_up(number: int, frame: FrameType | None) -> None:
         pytest.fail("this waits for ever")
@@ -52,7 +55,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a project with two runs: ``whole`` is trained to step 12, ``broken`` was killed at step 8."""
     project = Project(tmp_path_factory.mktemp("damage"))
     project.finished("whole", SETTINGS)
-    project.broken_off("broken", SETTINGS, 8, "killed after the checkpoint")
+    project.interrupted("broken", SETTINGS, 8, "killed after the checkpoint")
     project.finished("other", SETTINGS | {"training.seed": 2})
     return project
 
@@ -127,11 +130,11 @@ def assert_damaged(path: Path, content: bytes) -> None:
 def test_a_flipped_bit_is_damage_in_every_region(region: str, content: bytes, tmp_path: Path) -> None:
     places = places_to_flip(content)
     assert sum(map(len, places.values())) >= 200
-    for index, place in enumerate(places[region]):
+    for index, place in spread(list(enumerate(places[region])), least=8):
         assert_damaged(tmp_path / NEWER, flipped(content, place, index % 7))
 
 
-def test_a_flipped_bit_in_the_formats_number_is_not_read_as_another_format(content: bytes, tmp_path: Path) -> None:
+def test_a_flipped_bit_in_the_format_number_is_refused(content: bytes, tmp_path: Path) -> None:
     number = content.index(b'format\\": 2') + len(b'format\\": ')
     for bit in range(8):
         (tmp_path / NEWER).write_bytes(flipped(content, number, bit))
@@ -139,11 +142,11 @@ def test_a_flipped_bit_in_the_formats_number_is_not_read_as_another_format(conte
             Checkpoint.load(tmp_path / NEWER)
 
 
-def test_a_checkpoint_that_is_cut_short_is_damaged_wherever_it_is_cut(content: bytes, tmp_path: Path) -> None:
+def test_a_truncated_checkpoint_is_damaged_wherever_it_is_cut(content: bytes, tmp_path: Path) -> None:
     start, tensors = layout(content)
     evenly = [len(content) * part // 50 for part in range(50)]
     edges = [1, 7, 8, 9, start - 1, start, start + 1, len(content) - 1, *(end for _, end in tensors.values())]
-    for length in {*evenly, *edges} - {len(content)}:
+    for length in {*spread(evenly), *spread(edges, least=9)} - {len(content)}:
         assert_damaged(tmp_path / NEWER, content[:length])
 
 
@@ -151,7 +154,7 @@ def test_a_page_of_zeros_is_damage_wherever_it_lies(content: bytes, tmp_path: Pa
     """What a file system may leave after a power cut."""
     places = [place for place in range(0, len(content), PAGE) if any(content[place : place + PAGE])]
     assert len(places) > 40
-    for place in [*places, 8, layout(content)[0]]:
+    for place in [*spread(places, least=5), 8, layout(content)[0]]:
         assert_damaged(tmp_path / NEWER, zeroed(content, place))
 
 
@@ -163,7 +166,7 @@ def test_what_stands_behind_a_checkpoint_is_damage(more: bytes, content: bytes, 
 
 def test_two_pages_that_changed_places_are_damage(content: bytes, tmp_path: Path) -> None:
     pages = [content[place : place + PAGE] for place in range(0, len(content), PAGE)]
-    for first in range(len(pages) - 2):
+    for first in spread(range(len(pages) - 2), least=5):
         swapped = pages.copy()
         swapped[first], swapped[first + 1] = swapped[first + 1], swapped[first]
         assert_damaged(tmp_path / NEWER, b"".join(swapped))
@@ -230,7 +233,7 @@ damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 
 
 @damages
-def test_the_newest_whole_checkpoint_is_found_and_the_damaged_one_named(damage: Damage, project: Project) -> None:
+def test_the_newest_whole_checkpoint_is_found_the_damaged_named(damage: Damage, project: Project) -> None:
     newer = project.runs / "broken" / NEWER
     damage(newer)
     found = newest_checkpoint(newer.parent)
@@ -243,9 +246,7 @@ def test_the_newest_whole_checkpoint_is_found_and_the_damaged_one_named(damage: 
 
 
 @damages
-def test_a_run_goes_on_from_the_older_checkpoint_and_ends_as_if_nothing_had_been(
-    damage: Damage, project: Project, template: Project
-) -> None:
+def test_resuming_past_damage_equals_an_undisturbed_run(damage: Damage, project: Project, template: Project) -> None:
     run = project.runs / "broken"
     damage(run / NEWER)
     before = os.lstat(run / NEWER)
@@ -263,7 +264,7 @@ def test_a_run_goes_on_from_the_older_checkpoint_and_ends_as_if_nothing_had_been
 
 def ends_alike(project: Project, template: Project) -> list[str]:
     """Return what is not as the undisturbed run left it; only where text and runs lie is another place."""
-    left = differences(template.left_by("whole"), project.left_by("broken"))
+    left = differences(template.snapshot("whole"), project.snapshot("broken"))
     return [name for name in left if not name.endswith((": config", ": corpus"))]
 
 
@@ -271,13 +272,11 @@ def test_a_run_goes_on_undisturbed_when_nothing_is_damaged(project: Project, tem
     """What the others are compared with is not equal by chance: a run with another seed differs in everything."""
     assert project.finished("broken", SETTINGS, "--resume")
     assert ends_alike(project, template) == []
-    other = differences(template.left_by("whole"), template.left_by("other"))
+    other = differences(template.snapshot("whole"), template.snapshot("other"))
     assert {"last: model.head.weight", "last: optimizer.head.bias.exp_avg", "best: model.head.bias"} <= {*other}
 
 
-def test_a_second_damage_does_not_stand_in_the_way_of_the_first_ones_remains(
-    project: Project, template: Project
-) -> None:
+def test_an_earlier_damaged_file_does_not_block_setting_aside(project: Project, template: Project) -> None:
     run = project.runs / "broken"
     (run / f"{NEWER}.damaged").write_bytes(b"of an earlier time")
     (run / NEWER).write_bytes(b"")
@@ -297,9 +296,7 @@ def test_a_second_damage_does_not_stand_in_the_way_of_the_first_ones_remains(
     ],
     ids=["empty", "cut", "weights alone", "exchanged", "folders"],
 )
-def test_where_no_full_checkpoint_is_whole_the_way_out_is_told_and_nothing_changed(
-    damage: Damage, project: Project
-) -> None:
+def test_without_a_whole_checkpoint_resume_changes_nothing(damage: Damage, project: Project) -> None:
     run = project.runs / "broken"
     damage(run)
     before = everything_in(project.folder)
@@ -361,7 +358,7 @@ OF_FILES = {name: damage for name, damage in DAMAGES.items() if damage is not th
 
 @pytest.mark.parametrize("command", ["sample --seed 1", "evaluate", "inspect-hidden --text The", "vocabulary"])
 @pytest.mark.parametrize("damage", OF_FILES.values(), ids=OF_FILES)
-def test_a_damaged_checkpoint_that_is_asked_for_by_name_is_refused(
+def test_a_damaged_checkpoint_named_by_the_user_is_refused(
     damage: Damage, command: str, project: Project, charlm: Run
 ) -> None:
     path = project.runs / "broken" / NEWER
@@ -394,7 +391,7 @@ def the_weights_of(full: Path, best: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", OF_A_BEST.values(), ids=OF_A_BEST)
-def test_a_best_that_the_newest_checkpoint_holds_is_written_again(
+def test_a_lost_best_is_rewritten_from_the_newest_checkpoint(
     damage: Damage, project: Project, template: Project
 ) -> None:
     best = project.runs / "broken" / BEST
@@ -410,7 +407,7 @@ def test_a_best_that_the_newest_checkpoint_holds_is_written_again(
 
 
 @pytest.mark.parametrize("damage", OF_A_BEST.values(), ids=OF_A_BEST)
-def test_a_best_that_nothing_else_holds_is_stood_in_for_and_training_goes_on_undisturbed(
+def test_a_lost_best_is_replaced_and_training_is_undisturbed(
     damage: Damage, project: Project, template: Project
 ) -> None:
     run = project.runs / "broken"

@@ -1,4 +1,4 @@
-"""Disks that are full, over quota, read-only or gone: one line says so, and what was saved before is whole."""
+"""Disks that are full, over quota, read-only or gone: one message, and earlier checkpoints stay whole."""
 
 import errno
 import os
@@ -26,10 +26,13 @@ from charlm.runs.lookup import full_checkpoints, newest_checkpoint
 from charlm.text.corpus import Corpus
 from charlm.training.trainer import Trainer
 from tests.conftest import TEXT, Run, make_config
-from tests.harness.charlm_process import STEP, CharlmProcess, at, pause_at, run_charlm
+from tests.harness.charlm_process import STEP, CharlmProcess, call_before, pause_at, run_charlm
 from tests.harness.interruptions import Snapshot, differences, snapshot
 from tests.harness.invariants import TRAIN, assert_resumes, assert_whole
 from tests.harness.processes import run_in_shell
+from tests.harness.repetitions import pairs
+
+pytestmark = pytest.mark.slow
 
 RUN = Path("runs/gru")
 EVALUATED = (4, 8)
@@ -64,7 +67,7 @@ def train(charlm: Run, folder: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run that met with nothing; tests must not write there."""
+    """Return the folder of an undisturbed run; tests must not write there."""
     folder = lay_out(tmp_path_factory.mktemp("undisturbed"))
     assert run_charlm(folder, *TRAIN).code == 0
     assert sorted(path.name for path in (folder / RUN).iterdir()) == sorted(OUTCOMES)
@@ -118,11 +121,11 @@ def limit_files(size: int) -> None:
         ("step-00000008.safetensors", 12_000, 5, OUTCOMES[:-1]),
     ],
 )
-def test_a_file_that_does_not_fit_ends_training_with_the_others_whole(
+def test_a_file_too_large_ends_training_with_the_others_whole(
     name: str, limit: int, step: int, left: tuple[str, ...], folder: Path, finished: Path, undisturbed: Snapshot
 ) -> None:
     limited = partial(limit_files, limit)
-    before = [partial(at, STEP, step, limited)] if step else [limited]
+    before = [partial(call_before, STEP, step, limited)] if step else [limited]
     ended = run_charlm(folder, *TRAIN, before=before)
 
     needed = check_refused(ended.code, ended.stderr, RUN / name, os.strerror(errno.EFBIG))
@@ -165,7 +168,7 @@ class Refusal:
 
         def open_to_refuse(path: Path, *arguments: Any, **options: Any) -> Any:
             file = opened(path, *arguments, **options)
-            return Half(file, self._fail) if path.suffix == ".tmp" else file
+            return HalfWritten(file, self._fail) if path.suffix == ".tmp" else file
 
         match self._moment:
             case "write":
@@ -180,14 +183,14 @@ class Refusal:
         raise OSError(self._code, os.strerror(self._code))
 
 
-class Half:
-    """A file that takes half of what it is given."""
+class HalfWritten:
+    """A file that accepts half of what is written."""
 
     def __init__(self, file: Any, fail: Callable[[], None]) -> None:
         self._file = file
         self._fail = fail
 
-    def __enter__(self) -> "Half":
+    def __enter__(self) -> "HalfWritten":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -213,18 +216,17 @@ FILES = {
 REFUSALS = (("write", "ENOSPC"), ("write", "EDQUOT"), ("fsync", "ENOSPC"), ("fsync", "EDQUOT"), ("replace", "EROFS"))
 
 
-@pytest.mark.parametrize(("moment", "reason"), REFUSALS)
-@pytest.mark.parametrize("file", FILES)
-def test_a_disk_that_refuses_any_file_ends_training_with_the_others_whole(
-    file: str, moment: str, reason: str, train: Run, folder: Path, undisturbed: Snapshot
+@pytest.mark.parametrize(("file", "refusal"), pairs(list(FILES), REFUSALS))
+def test_a_refused_write_ends_training_with_the_others_whole(
+    file: str, refusal: tuple[str, str], train: Run, folder: Path, undisturbed: Snapshot
 ) -> None:
-    path, nth, kept = FILES[file]
+    (path, nth, kept), (moment, reason) = FILES[file], refusal
     code = getattr(errno, reason)
     with pytest.MonkeyPatch.context() as patch:
-        refusal = Refusal(path.name, nth, moment, code, patch)
+        refused = Refusal(path.name, nth, moment, code, patch)
         result = train()
 
-    assert refusal.came == 1
+    assert refused.came == 1
     check_refused(result.exit_code, result.stderr, path, os.strerror(code))
     assert result.stdout == ""
     del result  # its traceback holds on to the run's folder
@@ -235,7 +237,7 @@ def test_a_disk_that_refuses_any_file_ends_training_with_the_others_whole(
     assert differences(undisturbed, snapshot(folder / RUN)) == []
 
 
-def test_an_old_checkpoint_that_cannot_be_deleted_is_deleted_by_the_next_save(
+def test_the_next_save_deletes_what_could_not_be_deleted(
     train: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlink, refused = Path.unlink, []
@@ -252,7 +254,7 @@ def test_an_old_checkpoint_that_cannot_be_deleted_is_deleted_by_the_next_save(
     assert saved(folder) == [8]
 
 
-# A folder that goes, or is no folder
+# A folder that vanishes or is not a folder
 
 
 def vanish(path: Path) -> None:
@@ -274,14 +276,14 @@ def become_a_file(path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("step", [2, 6])
-def test_a_run_whose_folder_goes_ends_with_one_line_and_makes_it_not_anew(
+def test_a_run_whose_folder_vanishes_ends_without_it(
     change: Callable[[Path], None], place: Path, reason: int, step: int, folder: Path
 ) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, step)]) as actor:
-        actor.pauses()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, step)]) as process:
+        process.wait_for_pause()
         change(folder / place)
-        actor.go_on()
-        ended = actor.ends()
+        process.resume()
+        ended = process.wait()
 
     assert ended.stdout == ""
     *_, line = ended.stderr.splitlines()
@@ -307,7 +309,7 @@ def test_a_file_where_the_runs_should_be_is_named_and_left_alone(in_the_way: str
 
 
 @pytest.mark.parametrize("resume", [(), ("--resume",)])
-def test_a_file_where_the_run_should_be_is_left_alone_and_the_run_takes_another_name(
+def test_a_file_in_place_of_the_run_is_kept_and_the_run_renamed(
     resume: tuple[str, ...], train: Run, folder: Path, undisturbed: Snapshot
 ) -> None:
     (folder / "runs").mkdir()
@@ -320,14 +322,14 @@ def test_a_file_where_the_run_should_be_is_left_alone_and_the_run_takes_another_
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "best.safetensors", "step-00000008.safetensors"])
-def test_a_folder_where_a_file_should_be_ends_training_with_the_others_whole(name: str, folder: Path) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as actor:
-        actor.pauses()
+def test_a_folder_in_place_of_a_file_ends_training(name: str, folder: Path) -> None:
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause()
         (folder / RUN / name).unlink(missing_ok=True)
         (folder / RUN / name).mkdir()
         (folder / RUN / name / "mine").write_bytes(b"mine")
-        actor.go_on()
-        ended = actor.ends()
+        process.resume()
+        ended = process.wait()
 
     *_, line = ended.stderr.splitlines()
     assert line.startswith(f"charlm: {RUN / name}: cannot ")
@@ -355,7 +357,7 @@ def make_folder(path: Path) -> None:
     (path / "mine").write_bytes(b"mine")
 
 
-def test_a_folder_called_latest_is_named_before_training_has_cost_anything(train: Run, folder: Path) -> None:
+def test_a_folder_called_latest_is_reported_before_training(train: Run, folder: Path) -> None:
     (folder / "runs").mkdir()
     make_folder(folder / "runs/latest")
     result = train()
@@ -435,14 +437,12 @@ def test_runs_that_may_not_be_written_into_are_named(train: Run, folder: Path) -
 
 @no_root
 @pytest.mark.parametrize("mode", [0o555, 0o000])
-def test_a_run_whose_folder_is_closed_ends_with_the_checkpoint_before(
-    mode: int, folder: Path, undisturbed: Snapshot
-) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as actor:
-        actor.pauses()
+def test_a_run_whose_folder_is_closed_keeps_its_last_checkpoint(mode: int, folder: Path, undisturbed: Snapshot) -> None:
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause()
         (folder / RUN).chmod(mode)
-        actor.go_on()
-        ended = actor.ends()
+        process.resume()
+        ended = process.wait()
     (folder / RUN).chmod(0o755)
 
     *_, line = ended.stderr.splitlines()
@@ -612,7 +612,7 @@ full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this sy
 
 
 @pytest.mark.parametrize("redirect", [pytest.param("2>/dev/full", marks=full_device), "2>&-"])
-def test_training_needs_nobody_to_tell(redirect: str, folder: Path, undisturbed: Snapshot) -> None:
+def test_training_succeeds_without_standard_error(redirect: str, folder: Path, undisturbed: Snapshot) -> None:
     done = run_in_shell(folder, *TRAIN, redirect=redirect)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -622,9 +622,7 @@ def test_training_needs_nobody_to_tell(redirect: str, folder: Path, undisturbed:
 
 @full_device
 @pytest.mark.parametrize("redirect", [">/dev/full", ">/dev/full 2>/dev/full"])
-def test_a_result_that_cannot_be_shown_is_told_and_the_run_is_whole(
-    redirect: str, folder: Path, undisturbed: Snapshot
-) -> None:
+def test_a_result_that_cannot_be_written_leaves_a_whole_run(redirect: str, folder: Path, undisturbed: Snapshot) -> None:
     done = run_in_shell(folder, *TRAIN, "--quiet", redirect=redirect)
 
     assert done.returncode == 74
@@ -636,9 +634,9 @@ def test_a_result_that_cannot_be_shown_is_told_and_the_run_is_whole(
 # Two processes, one folder
 
 
-def test_a_second_process_on_the_same_run_is_refused_and_changes_nothing(folder: Path, undisturbed: Snapshot) -> None:
+def test_a_second_process_on_a_run_is_refused(folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as first:
-        first.pauses()
+        first.wait_for_pause()
         before = files_in(folder)
         second = run_charlm(folder, *TRAIN, "--resume")
         assert (second.code, second.stdout) == (2, "")
@@ -646,8 +644,8 @@ def test_a_second_process_on_the_same_run_is_refused_and_changes_nothing(folder:
             f"charlm: {RUN}: another process is training this run. Wait for its end, or choose another --name.\n"
         )
         assert files_in(folder) == before
-        first.go_on()
-        assert first.ends().code == 0
+        first.resume()
+        assert first.wait().code == 0
 
     assert differences(undisturbed, snapshot(folder / RUN)) == []
     assert run_charlm(folder, *TRAIN, "--resume", "--quiet").code == 0  # it is free again
@@ -655,10 +653,10 @@ def test_a_second_process_on_the_same_run_is_refused_and_changes_nothing(folder:
 
 def test_a_second_process_without_resume_takes_another_name(folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 2)]) as first:
-        first.pauses()
+        first.wait_for_pause()
         assert run_charlm(folder, *TRAIN).code == 0
-        first.go_on()
-        assert first.ends().code == 0
+        first.resume()
+        assert first.wait().code == 0
 
     for name in ("gru", "gru-2"):
         assert differences(undisturbed, snapshot(folder / "runs" / name)) == []
@@ -669,19 +667,19 @@ def test_a_resumed_run_is_held_too(folder: Path) -> None:
     assert run_charlm(folder, *TRAIN).code == 0
     longer = ("--resume", "--set", "training.steps=12")
     with CharlmProcess(folder, *TRAIN, *longer, before=[pause_at(STEP, 2)]) as first:
-        first.pauses()
+        first.wait_for_pause()
         assert run_charlm(folder, *TRAIN, *longer).code == 2
-        first.go_on()
-        assert first.ends().code == 0
+        first.resume()
+        assert first.wait().code == 0
     assert saved(folder) == [8, 12]
 
 
 def test_a_killed_process_holds_nothing(folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as first:
-        first.pauses()
+        first.wait_for_pause()
         assert run_charlm(folder, *TRAIN, "--resume").code == 2
-        first.signal(signal.SIGKILL)
-        assert first.ends().code == -signal.SIGKILL
+        first.send_signal(signal.SIGKILL)
+        assert first.wait().code == -signal.SIGKILL
 
     assert_resumes(folder, RUN, undisturbed)
 

@@ -1,4 +1,4 @@
-"""Models that nobody would train: of one symbol, and of weights that overflow. They are shown, never tripped over."""
+"""Degenerate models, of one symbol or of weights that overflow: every command copes with them."""
 
 import json
 import re

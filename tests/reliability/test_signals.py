@@ -1,4 +1,4 @@
-"""Signals to real processes: whatever they are doing, they end or go on with all that they had, and say how."""
+"""Signals to real processes: whatever they are doing, they end or continue without loss, and say how."""
 
 import fcntl
 import os
@@ -36,15 +36,17 @@ from tests.harness.charlm_process import (
     STEP,
     TEXT_READ,
     CharlmProcess,
-    Ended,
-    at,
+    call_before,
     pause_at,
     read_all,
     run_charlm,
 )
 from tests.harness.interruptions import Snapshot, differences, snapshot
 from tests.harness.invariants import TRAIN, assert_resumes, assert_whole
-from tests.harness.processes import SIZE
+from tests.harness.processes import SIZE, Outcome
+from tests.harness.repetitions import spread
+
+pytestmark = pytest.mark.slow
 
 STEPS = 10
 EVALUATED = (4, 8, 10)
@@ -75,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    """Return what a run leaves behind that nobody disturbs."""
+    """Return the snapshot of an undisturbed run."""
     folder = lay_out(tmp_path_factory.mktemp("undisturbed"))
     assert run_charlm(folder, *TRAIN).code == 0
     assert saved(folder) == list(EVALUATED)
@@ -93,10 +95,10 @@ def check_saved_at(folder: Path, step: int) -> None:
     assert (found.checkpoint.progress.step, found.damaged) == (step, {})
 
 
-# Once: finish the step, save, and end or go on
+# Once: finish the step, save, and end or continue
 
 PLACES = {"while training": (STEP, 6, 6), "during an evaluation": (EVALUATION, 2, 8), "in the first step": (STEP, 1, 1)}
-"""Where a signal meets the process, for which time it is there, and in which step that is."""
+"""Where the process receives a signal, at which call, and in which step that is."""
 
 
 @each_stopping
@@ -105,11 +107,11 @@ def test_a_signal_to_stop_ends_training_with_this_step_saved(
     place: str, number: Signals, folder: Path, undisturbed: Snapshot
 ) -> None:
     where, call, step = PLACES[place]
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(where, call)]) as actor:
-        actor.pauses().signal(number)
-        actor.says("charlm: finishing this step and saving; the same again stops at once.\n")
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(where, call)]) as process:
+        process.wait_for_pause().send_signal(number)
+        process.wait_for_stderr("charlm: finishing this step and saving; the same again stops at once.\n")
+        process.resume()
+        ended = process.wait()
 
     assert (ended.code, ended.stdout) == (CODES[number], "")
     assert f"charlm: {number.name}: {RUN} is saved at step {step}." in ended.stderr.splitlines()[-1]
@@ -123,10 +125,10 @@ def test_a_signal_to_stop_ends_training_with_this_step_saved(
 @pytest.mark.parametrize("place", PLACES)
 def test_sigusr1_saves_this_step_and_training_goes_on(place: str, folder: Path, undisturbed: Snapshot) -> None:
     where, call, step = PLACES[place]
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(where, call)]) as actor:
-        actor.pauses().signal(SIGUSR1)
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(where, call)]) as process:
+        process.wait_for_pause().send_signal(SIGUSR1)
+        process.resume()
+        ended = process.wait()
 
     assert ended.code == 0
     assert ended.stdout.startswith(f"{RUN} is trained\n")
@@ -135,26 +137,26 @@ def test_sigusr1_saves_this_step_and_training_goes_on(place: str, folder: Path, 
     assert_whole(folder / RUN)
 
 
-def test_what_sigusr1_saved_is_as_good_to_go_on_from_as_any(folder: Path, undisturbed: Snapshot) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(STEP, 7)]) as actor:
-        actor.pauses().signal(SIGUSR1)
-        actor.go_on()
-        actor.pauses().signal(signal.SIGKILL)
+def test_a_checkpoint_saved_by_sigusr1_can_be_resumed(folder: Path, undisturbed: Snapshot) -> None:
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(STEP, 7)]) as process:
+        process.wait_for_pause().send_signal(SIGUSR1)
+        process.resume()
+        process.wait_for_pause().send_signal(signal.SIGKILL)
 
     assert saved(folder) == [4, 6]
     assert_resumes(folder, RUN, undisturbed)
 
 
-# Twice: end at once, and harm nothing
+# Twice: end at once and damage nothing
 
 
 @each_stopping
 def test_a_second_signal_stops_at_once_without_this_step(number: Signals, folder: Path, undisturbed: Snapshot) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as actor:
-        actor.pauses().signal(number)
-        actor.says("stops at once.\n")
-        actor.signal(number)
-        ended = actor.ends()  # nobody told it to go on
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause().send_signal(number)
+        process.wait_for_stderr("stops at once.\n")
+        process.send_signal(number)
+        ended = process.wait()  # without being resumed
 
     assert (ended.code, ended.stdout) == (CODES[number], "")
     assert "Traceback" not in ended.stderr
@@ -164,11 +166,11 @@ def test_a_second_signal_stops_at_once_without_this_step(number: Signals, folder
 
 @pytest.mark.parametrize(("first", "second"), [(SIGINT, SIGTERM), (SIGTERM, SIGINT)])
 def test_the_second_signal_need_not_be_the_first_again(first: Signals, second: Signals, folder: Path) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as actor:
-        actor.pauses().signal(first)
-        actor.says("stops at once.\n")
-        actor.signal(second)
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause().send_signal(first)
+        process.wait_for_stderr("stops at once.\n")
+        process.send_signal(second)
+        ended = process.wait()
 
     assert ended.code == CODES[second]
     assert_whole(folder / RUN)
@@ -177,12 +179,12 @@ def test_the_second_signal_need_not_be_the_first_again(first: Signals, second: S
 def test_two_sigusr1_save_both_steps_and_training_goes_on(folder: Path, undisturbed: Snapshot) -> None:
     """The second comes while the first is being answered."""
     # A step that is not evaluated writes nothing but its full checkpoint, so the first rename after it is that.
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), partial(pause_at_next, STEP, 6, RENAME)]) as actor:
-        actor.pauses().signal(SIGUSR1)
-        actor.go_on()
-        actor.pauses().signal(SIGUSR1)
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), partial(pause_at_next, STEP, 6, RENAME)]) as process:
+        process.wait_for_pause().send_signal(SIGUSR1)
+        process.resume()
+        process.wait_for_pause().send_signal(SIGUSR1)
+        process.resume()
+        ended = process.wait()
 
     assert ended.code == 0
     assert saved(folder) == [4, 6, 7, 8, 10]
@@ -190,11 +192,11 @@ def test_two_sigusr1_save_both_steps_and_training_goes_on(folder: Path, undistur
 
 
 def test_two_sigusr1_in_one_step_save_it_and_training_goes_on(folder: Path, undisturbed: Snapshot) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as actor:
-        actor.pauses().signal(SIGUSR1)
-        actor.signal(SIGUSR1)
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause().send_signal(SIGUSR1)
+        process.send_signal(SIGUSR1)
+        process.resume()
+        ended = process.wait()
 
     assert ended.code == 0
     assert saved(folder) == [4, 6, 8, 10]
@@ -203,43 +205,44 @@ def test_two_sigusr1_in_one_step_save_it_and_training_goes_on(folder: Path, undi
 
 def pause_at_next(place: str, call: int, following: str, nth: int = 1) -> None:
     """Pause when the process comes to ``following`` for the n-th time after it has been at ``place``."""
-    at(place, call, pause_at(following, nth))
+    call_before(place, call, pause_at(following, nth))
 
 
 # What the save of an evaluated step does, in its order: metrics line, best, latest, full checkpoint. Each is forced
 # to the disk, renamed, and its folder forced to the disk.
 MOMENTS = [(FSYNC, nth) for nth in range(1, 9)] + [(RENAME, nth) for nth in range(1, 5)] + [(READ_BACK, 1)]
+BOTH = (SIGINT, SIGTERM)
+MOMENTS_AND_SIGNALS = [(*moment, number) for moment in MOMENTS for number in BOTH]
 
 
-@each_stopping
-@pytest.mark.parametrize(("place", "nth"), MOMENTS)
+@pytest.mark.parametrize(("place", "nth", "number"), spread(MOMENTS_AND_SIGNALS, least=8))
 def test_a_second_signal_at_any_moment_of_a_save_harms_no_file(
     place: str, nth: int, number: Signals, folder: Path, undisturbed: Snapshot
 ) -> None:
     before = [pause_at(EVALUATION, 1), partial(pause_at_next, EVALUATION, 1, place, nth)]
-    with CharlmProcess(folder, *TRAIN, before=before) as actor:
-        actor.pauses().signal(number)
-        actor.says("stops at once.\n")
-        actor.go_on()
-        actor.pauses().signal(number)
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=before) as process:
+        process.wait_for_pause().send_signal(number)
+        process.wait_for_stderr("stops at once.\n")
+        process.resume()
+        process.wait_for_pause().send_signal(number)
+        ended = process.wait()
 
     assert (ended.code, ended.stdout) == (CODES[number], "")
     assert "Traceback" not in ended.stderr
     assert_resumes(folder, RUN, undisturbed)
 
 
-@pytest.mark.parametrize(("place", "nth"), [moment for moment in MOMENTS if moment[0] == FSYNC])
-def test_a_signal_is_answered_on_standard_error_or_nowhere_at_all(
+@pytest.mark.parametrize(("place", "nth"), spread([moment for moment in MOMENTS if moment[0] == FSYNC]))
+def test_a_signal_is_answered_on_standard_error_or_nowhere(
     place: str, nth: int, folder: Path, undisturbed: Snapshot
 ) -> None:
     """Where it is closed its number goes to the next file that is opened, which may be a checkpoint."""
     before = [close_standard_streams, pause_at(EVALUATION, 1), partial(pause_at_next, EVALUATION, 1, place, nth)]
-    with CharlmProcess(folder, *TRAIN, "--quiet", before=before) as actor:
-        actor.pauses().go_on()
-        actor.pauses().signal(SIGTERM)
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, "--quiet", before=before) as process:
+        process.wait_for_pause().resume()
+        process.wait_for_pause().send_signal(SIGTERM)
+        process.resume()
+        ended = process.wait()
 
     assert ended.code == 143
     assert_resumes(folder, RUN, undisturbed)
@@ -253,14 +256,14 @@ def close_standard_streams() -> None:
 
 
 @each_stopping
-def test_a_third_signal_kills_as_if_nobody_listened(number: Signals, folder: Path) -> None:
+def test_a_third_signal_kills_by_its_default_action(number: Signals, folder: Path) -> None:
     closing = "charlm.cli.progress:Lines.close"
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(closing)]) as actor:
-        actor.pauses().signal(number)
-        actor.says("stops at once.\n")
-        actor.signal(number)
-        actor.pauses().signal(number)  # on its way out
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(closing)]) as process:
+        process.wait_for_pause().send_signal(number)
+        process.wait_for_stderr("stops at once.\n")
+        process.send_signal(number)
+        process.wait_for_pause().send_signal(number)  # on its way out
+        ended = process.wait()
 
     assert ended.code == -number
 
@@ -269,10 +272,10 @@ def test_a_third_signal_kills_as_if_nobody_listened(number: Signals, folder: Pat
 def test_a_terminal_is_left_in_order(number: Signals, folder: Path) -> None:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, SIZE)
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)], stderr=theirs) as actor:
-        actor.pauses().signal(number)
-        actor.go_on()
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)], stderr=theirs) as process:
+        process.wait_for_pause().send_signal(number)
+        process.resume()
+        ended = process.wait()
         shown = read_all(ours).decode()
     os.close(ours)
 
@@ -288,9 +291,9 @@ def test_a_terminal_is_left_in_order(number: Signals, folder: Path) -> None:
 
 @each_stopping
 def test_a_signal_before_there_is_a_run_leaves_nothing_behind(number: Signals, folder: Path) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(TEXT_READ)]) as actor:
-        actor.pauses().signal(number)
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(TEXT_READ)]) as process:
+        process.wait_for_pause().send_signal(number)
+        ended = process.wait()
 
     assert ended.code == (130 if number == SIGINT else -SIGTERM)
     assert (ended.stdout, ended.stderr.strip()) == ("", "")
@@ -298,26 +301,24 @@ def test_a_signal_before_there_is_a_run_leaves_nothing_behind(number: Signals, f
 
 
 @pytest.mark.parametrize(("place", "nth"), [(FSYNC, 1), (RENAME, 1), (FSYNC, 2)])
-def test_ctrl_c_while_the_folder_is_made_leaves_a_run_that_can_go_on(
+def test_ctrl_c_while_the_folder_is_made_leaves_a_resumable_run(
     place: str, nth: int, folder: Path, undisturbed: Snapshot
 ) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(place, nth)]) as actor:
-        actor.pauses().signal(SIGINT)
-        ended = actor.ends()
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(place, nth)]) as process:
+        process.wait_for_pause().send_signal(SIGINT)
+        ended = process.wait()
 
     assert (ended.code, ended.stdout, ended.stderr.strip()) == (130, "", "")
     assert_resumes(folder, RUN, undisturbed)
 
 
 @each_stopping
-def test_a_signal_in_the_last_step_takes_nothing_from_a_run_that_is_done(
-    number: Signals, folder: Path, undisturbed: Snapshot
-) -> None:
-    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, STEPS)]) as actor:
-        actor.pauses().signal(number)
-        actor.says("stops at once.\n")
-        actor.go_on()
-        ended = actor.ends()
+def test_a_signal_in_the_last_step_changes_nothing(number: Signals, folder: Path, undisturbed: Snapshot) -> None:
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, STEPS)]) as process:
+        process.wait_for_pause().send_signal(number)
+        process.wait_for_stderr("stops at once.\n")
+        process.resume()
+        ended = process.wait()
 
     assert ended.code == 0
     assert ended.stdout.startswith(f"{RUN} is trained\n")
@@ -331,7 +332,7 @@ def test_signals_are_dealt_with_as_before_when_a_run_is_done(
     assert charlm(*TRAIN).exit_code == 0
     assert handlers() == before
 
-    at(STEP, 2, partial(signal.raise_signal, SIGTERM), monkeypatch.setattr)
+    call_before(STEP, 2, partial(signal.raise_signal, SIGTERM), monkeypatch.setattr)
     assert charlm(*TRAIN).exit_code == 143
     assert handlers() == before
     assert ours == []
@@ -371,7 +372,7 @@ def test_handlers_are_as_before_however_listening_ends(ours: list[Signals]) -> N
 
 
 @each_stopping
-def test_the_second_signal_raises_and_gives_the_third_to_the_system(number: Signals, ours: list[Signals]) -> None:
+def test_the_second_signal_raises_and_restores_default_actions(number: Signals, ours: list[Signals]) -> None:
     before = handlers()
     with Requests() as requests:
         signal.raise_signal(number)
@@ -384,7 +385,7 @@ def test_the_second_signal_raises_and_gives_the_third_to_the_system(number: Sign
     assert ours == []
 
 
-def test_a_wish_for_a_checkpoint_is_granted_once_and_stops_nothing() -> None:
+def test_a_save_request_is_taken_once_and_stops_nothing() -> None:
     with Requests() as requests:
         assert not requests.pop_save_request()
         signal.raise_signal(SIGUSR1)
@@ -394,7 +395,7 @@ def test_a_wish_for_a_checkpoint_is_granted_once_and_stops_nothing() -> None:
         assert not requests.pop_save_request()
 
 
-def test_a_wish_for_the_end_asks_for_a_checkpoint_too() -> None:
+def test_a_stop_request_asks_for_a_checkpoint_too() -> None:
     with Requests() as requests:
         signal.raise_signal(SIGTERM)
         assert requests.stop is SIGTERM
@@ -404,7 +405,7 @@ def test_a_wish_for_the_end_asks_for_a_checkpoint_too() -> None:
 
 
 class Interrupted(Requests):
-    """Is met by a signal at the n-th look, before it looks or just after it has looked."""
+    """Receives a signal at the n-th check for save requests, just before it or just after it."""
 
     def __init__(self, number: Signals, look: int, *, after: bool) -> None:
         super().__init__()
@@ -417,14 +418,14 @@ class Interrupted(Requests):
         met = next(self._looks) == self._look
         if met and not self._after:
             signal.raise_signal(self._number)
-        asked = super().taken()
+        asked = super().pop_save_request()
         if met and self._after:
             signal.raise_signal(self._number)
         return asked
 
 
-class Heard(Silence):
-    """Remembers the steps, and is met by a signal while it shows a sample: when the step is saved."""
+class RecordingObserver(Silence):
+    """Records the steps, and raises a signal while it shows a sample: when the step is saved."""
 
     def __init__(self, number: Signals | None = None) -> None:
         self.steps: list[int] = []
@@ -444,19 +445,19 @@ def config(folder: Path) -> Config:
     return make_config(folder / "text.txt", folder / "runs", training={"steps": STEPS}, run={"keep": 9})
 
 
-def driven(config: Config, requests: Requests, heard: Heard) -> tuple[list[int], list[int]]:
+def run_training(config: Config, requests: Requests, observer: RecordingObserver) -> tuple[list[int], list[int]]:
     """Train; return the steps that were taken and those that were saved in full."""
     trainer = Trainer(config, Corpus.read(config.data))
     with RunDirectory.create(config) as run, requests:
-        run_loop(trainer, run, observer=heard, stop=requests.should_stop, save_now=requests.pop_save_request)
-    return heard.steps, [Checkpoint.load(path).progress.step for path in full_checkpoints(run.path)]
+        run_loop(trainer, run, observer=observer, stop=requests.should_stop, save_now=requests.pop_save_request)
+    return observer.steps, [Checkpoint.load(path).progress.step for path in full_checkpoints(run.path)]
 
 
 @each_stopping
 @pytest.mark.parametrize("after", [False, True])
 def test_a_signal_between_the_look_and_the_save_is_not_lost(number: Signals, after: bool, config: Config) -> None:
     """Where it comes too late to end at this step, the next one is the last."""
-    steps, kept = driven(config, Interrupted(number, 2, after=after), Heard())
+    steps, kept = run_training(config, Interrupted(number, 2, after=after), RecordingObserver())
 
     assert steps in ([1, 2], [1, 2, 3])
     assert kept[-1] == steps[-1]
@@ -464,15 +465,15 @@ def test_a_signal_between_the_look_and_the_save_is_not_lost(number: Signals, aft
 
 @pytest.mark.parametrize(("after", "step"), [(False, 2), (True, 3)])
 def test_sigusr1_between_the_look_and_the_save_is_not_lost(after: bool, step: int, config: Config) -> None:
-    steps, kept = driven(config, Interrupted(SIGUSR1, 2, after=after), Heard())
+    steps, kept = run_training(config, Interrupted(SIGUSR1, 2, after=after), RecordingObserver())
 
     assert steps == list(range(1, STEPS + 1))
     assert kept == [step, *EVALUATED]
 
 
 @each_stopping
-def test_a_signal_after_the_save_ends_training_with_the_next_step_saved(number: Signals, config: Config) -> None:
-    steps, kept = driven(config, Requests(), Heard(number))
+def test_a_signal_after_a_save_stops_after_the_next_step(number: Signals, config: Config) -> None:
+    steps, kept = run_training(config, Requests(), RecordingObserver(number))
 
     assert steps == [1, 2, 3, 4, 5]
     assert kept == [4, 5]
@@ -504,19 +505,19 @@ def text_of(checkpoint: Path, seed: int, length: int) -> str:
     return model.vocabulary.decode([int(row[0]) for row in islice(rows, length)])
 
 
-def sample_until(number: Signals, checkpoint: Path, folder: Path, capacity: int | None) -> tuple[Ended, bytes]:
-    """Send a signal to a process that has written much and would write for ever; return its end and its text."""
+def sample_until(number: Signals, checkpoint: Path, folder: Path, capacity: int | None) -> tuple[Outcome, bytes]:
+    """Send a signal to a process that has written much and would write for ever; return its outcome and its text."""
     before = [] if capacity is None else [partial(fcntl.fcntl, 1, fcntl.F_SETPIPE_SZ, capacity)]
-    with CharlmProcess(folder, "sample", "-c", str(checkpoint), "--length", "100000000", before=before) as actor:
+    with CharlmProcess(folder, "sample", "-c", str(checkpoint), "--length", "100000000", before=before) as process:
         text = b""
         while len(text) < WRITTEN:
-            text += os.read(actor.out.fileno(), 1000)
-        actor.signal(number)
-        text += read_all(actor.out.fileno())
-        return actor.ends(), text
+            text += os.read(process.out.fileno(), 1000)
+        process.send_signal(number)
+        text += read_all(process.out.fileno())
+        return process.wait(), text
 
 
-def seed_and_rest(ended: Ended, checkpoint: Path) -> tuple[int, str]:
+def seed_and_rest(ended: Outcome, checkpoint: Path) -> tuple[int, str]:
     """Return the seed that the one ordinary line names, and what else was said."""
     ordinary, _, rest = ended.stderr.partition("\n")
     return int(ordinary.removeprefix(f"charlm: {checkpoint}, seed ")), rest
@@ -544,12 +545,14 @@ def test_sigterm_ends_a_sample_without_a_word(korean: Path, tmp_path: Path) -> N
 
 @each_stopping
 @pytest.mark.parametrize("several", [("--num-samples", "2"), ("--json",)], ids=" ".join)
-def test_what_is_only_written_when_it_is_done_is_not_written_when_interrupted(
+def test_output_written_at_the_end_is_lost_when_interrupted(
     several: tuple[str, ...], number: Signals, korean: Path, tmp_path: Path
 ) -> None:
-    with CharlmProcess(tmp_path, "sample", "-c", str(korean), *several, before=[pause_at(NEXT_CHARACTER, 50)]) as actor:
-        actor.pauses().signal(number)
-        ended = actor.ends()
+    with CharlmProcess(
+        tmp_path, "sample", "-c", str(korean), *several, before=[pause_at(NEXT_CHARACTER, 50)]
+    ) as process:
+        process.wait_for_pause().send_signal(number)
+        ended = process.wait()
 
     assert (ended.code, ended.stdout) == (130 if number == SIGINT else -SIGTERM, "")
     assert seed_and_rest(ended, korean)[1].strip("\n") == ""

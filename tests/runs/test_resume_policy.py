@@ -87,7 +87,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def interrupt(project: Project, begun: Settings = BASE, step: int = 5) -> Checkpoint:
     """Leave a run called tale behind that was asked to stop after a step without evaluation."""
-    project.broken_off("tale", begun, step, "asked to stop")
+    project.interrupted("tale", begun, step, "asked to stop")
     return project.newest("tale")
 
 
@@ -198,7 +198,7 @@ def test_text_and_run_may_have_moved(
     assert told(result.stderr) == [(key, str(was), str(now), FREE_WORDS)]
     assert value(project.newest(name).config, key) == now
     moved = {f"{place}: {part}" for place in ("last", "best") for part in ("config", "corpus")}
-    assert set(differences(expected, project.left_by(name))) <= moved
+    assert set(differences(expected, project.snapshot(name))) <= moved
     assert project.newest(name).progress.step == 7
 
 
@@ -473,10 +473,10 @@ def test_a_run_with_other_lanes_goes_on_exactly(key: str, now: int, step: int, m
     changes = {**PASSES, key: now, "model.dropout": 0.3, "run.save_every": 3}
     begun = {**changes, key: PASSES.get(key, 3)}
     allow = ("--allow-change", key)
-    project.broken_off("whole", begun, 7, "asked to stop")
+    project.interrupted("whole", begun, 7, "asked to stop")
     expected = project.finished("whole", changes, "--resume", *allow)
     interrupt(project, begun, step=7)
-    project.broken_off("tale", changes, step, moment, "--resume", *allow)
+    project.interrupted("tale", changes, step, moment, "--resume", *allow)
     again = allow if project.newest("tale").progress.step == 7 else ()
     found = project.finished("tale", changes, "--resume", *again)
 
@@ -486,7 +486,7 @@ def test_a_run_with_other_lanes_goes_on_exactly(key: str, now: int, step: int, m
 def test_lanes_may_change_more_than_once(project: Project) -> None:
     interrupt(project, PASSES, step=7)
     allow = ("--allow-change", "training.batch_size")
-    project.broken_off("tale", PASSES | {"training.batch_size": 2}, 10, "asked to stop", "--resume", *allow)
+    project.interrupted("tale", PASSES | {"training.batch_size": 2}, 10, "asked to stop", "--resume", *allow)
     second = project.newest("tale").progress
     project.finished("tale", PASSES | {"training.batch_size": 4}, "--resume", *allow)
     last = project.newest("tale").progress

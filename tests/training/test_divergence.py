@@ -1,4 +1,4 @@
-"""Training that runs away: noticed at once, nothing broken is kept, and where it is wanted, taken back."""
+"""Training that diverges: detected at once, never saved, and rolled back where that is set."""
 
 import json
 import math
@@ -39,6 +39,9 @@ from charlm.training.trainer import Trainer
 from tests.conftest import TEXT, Run, make_config
 from tests.harness.charlm_process import CharlmProcess, read_all
 from tests.harness.processes import SIZE
+from tests.harness.repetitions import repetitions
+
+pytestmark = pytest.mark.slow
 
 ROLLBACK = ("--set", "training.on_divergence=rollback")
 STEPS = 12
@@ -224,7 +227,7 @@ def driven(trainer: Trainer) -> Watcher:
 
 @pytest.mark.parametrize("step", [1, 3, 4, 7, 12])
 @each_poison
-def test_a_step_that_diverges_changes_neither_weights_nor_optimizer_nor_files(
+def test_a_diverging_step_changes_no_weights_moments_or_files(
     poison: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The steps are the first, some that are evaluated and some that are not, and the last."""
@@ -249,7 +252,7 @@ def test_a_step_that_diverges_changes_neither_weights_nor_optimizer_nor_files(
 
 @pytest.mark.parametrize("step", EVALUATED)
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_validation_loss_that_is_not_finite_is_divergence_and_leaves_no_trace(
+def test_a_validation_loss_that_is_not_finite_is_divergence(
     value: float, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison_validation(value, at_steps(step), monkeypatch.setattr)
@@ -364,7 +367,7 @@ EACH_THIRD: dict[str, dict[str, object]] = {"run": {"save_every": 3}}
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_save_that_finds_a_number_that_is_not_finite_changes_no_file(
+def test_a_save_of_numbers_that_are_not_finite_changes_no_file(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = trainer_of(tmp_path, **EACH_THIRD)
@@ -403,9 +406,7 @@ class Visits:
 
 
 @each_poison
-def test_a_rollback_brings_every_number_back_as_often_as_it_comes(
-    poison: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_rollback_restores_every_number(poison: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three times to the same checkpoint, with steps in between, which leave it alone."""
     install, value, found = POISONS[poison]
     install(value, Visits(6, 7, 6), monkeypatch.setattr)
@@ -480,7 +481,7 @@ def test_a_rollback_and_a_plateau_both_halve_the_rate(tmp_path: Path, monkeypatc
     assert rates == [*[1.0] * 6, *[0.25] * 4, *[0.125] * 2]
 
 
-def test_a_run_that_went_back_to_its_beginning_is_one_begun_at_half_the_rate(
+def test_a_rollback_to_the_start_equals_a_start_at_half_the_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = [report.loss for report in trainer_of(tmp_path, training={"learning_rate": 0.001}).run()]
@@ -495,7 +496,7 @@ def test_a_run_that_went_back_to_its_beginning_is_one_begun_at_half_the_rate(
 
 
 @pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
-def test_a_run_that_went_back_to_a_checkpoint_is_one_resumed_from_it_at_half_the_rate(
+def test_a_rollback_equals_resuming_at_half_the_rate(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model: dict[str, object] = {"kind": kind}
@@ -520,7 +521,7 @@ def test_a_run_that_went_back_to_a_checkpoint_is_one_resumed_from_it_at_half_the
 
 @pytest.mark.parametrize("step", [1, 2, 6, 8, 12])
 @each_poison
-def test_a_run_that_diverges_only_at_the_full_rate_comes_to_its_end(
+def test_a_run_that_diverges_only_at_the_full_rate_finishes(
     poison: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install, value, _ = POISONS[poison]
@@ -555,7 +556,7 @@ RUNAWAY: dict[str, object] = {
 
 
 @pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
-def test_a_run_that_really_diverges_at_the_full_rate_comes_to_its_end_at_half_of_it(kind: str, tmp_path: Path) -> None:
+def test_a_real_divergence_at_the_full_rate_finishes_at_half(kind: str, tmp_path: Path) -> None:
     model: dict[str, object] = {"kind": kind, "num_layers": 1}
     with pytest.raises(DivergenceError):
         driven(trainer_of(tmp_path, model=model, training=RUNAWAY))
@@ -566,7 +567,7 @@ def test_a_run_that_really_diverges_at_the_full_rate_comes_to_its_end_at_half_of
     assert steps_recorded(tmp_path / "runs/tiny-2") == [STEPS]
 
 
-def test_a_run_that_really_diverges_at_any_rate_stops_after_three_rollbacks(command: Run, tmp_path: Path) -> None:
+def test_a_real_divergence_at_any_rate_stops_after_three(command: Run, tmp_path: Path) -> None:
     hopeless = ("--set", "training.learning_rate=1e38", "--set", "training.weight_decay=1")
     result = command(*ROLLBACK, *hopeless, "--quiet")
 
@@ -602,9 +603,7 @@ def test_the_last_message_does_not_advise_what_is_done_already(tmp_path: Path, m
     assert "training.on_divergence: rollback" not in str(caught.value)
 
 
-def test_a_broken_number_that_only_a_save_finds_is_rolled_back_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_divergence_that_only_a_save_finds_is_rolled_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison_after(6, "model.head.bias", monkeypatch.setattr, at_the_full_rate(6))
     watched = driven(trainer_of(tmp_path, training=rolling(), **EACH_THIRD))
 
@@ -638,8 +637,8 @@ def test_a_rollback_is_a_warning_on_a_terminal(command: Run, tmp_path: Path) -> 
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, SIZE)
     before = [partial(poison_loss, math.nan, at_the_full_rate(7), setattr)]
-    with CharlmProcess(tmp_path, "train", "--config", "tiny.yaml", *ROLLBACK, before=before, stderr=theirs) as actor:
-        ended = actor.ends()
+    with CharlmProcess(tmp_path, "train", "--config", "tiny.yaml", *ROLLBACK, before=before, stderr=theirs) as process:
+        ended = process.wait()
         shown = read_all(ours).decode()
     os.close(ours)
 
@@ -686,14 +685,14 @@ def test_a_resumed_run_goes_back_to_where_it_was_resumed(tmp_path: Path, monkeyp
     pytest.fail("it did not roll back")
 
 
-@settings(max_examples=25)
+@settings(max_examples=repetitions(25))
 @given(
     visits=st.lists(st.integers(1, STEPS), max_size=5),
     poison=st.sampled_from(sorted(POISONS)),
     evaluate_every=st.integers(1, 6),
     save_every=st.none() | st.integers(1, 6),
 )
-def test_wherever_and_however_often_it_diverges_files_are_finite_and_steps_come_once(
+def test_any_divergences_leave_finite_files_and_each_step_once(
     visits: list[int],
     poison: str,
     evaluate_every: int,

@@ -28,6 +28,8 @@ from tests.conftest import TEXT, make_config
 from tests.harness.interruptions import Project, Settings, differences, untouched
 from tests.harness.texts import texts
 
+pytestmark = pytest.mark.slow
+
 OTHER_TEXT = 'Le café "Weiß" → 가.\nThe boats lay still.\n' * 20
 NEW = sorted(set(OTHER_TEXT) - set(TEXT))
 SOURCE: dict[str, object] = {
@@ -407,7 +409,7 @@ def test_a_tuned_run_goes_on_exactly(
 ) -> None:
     changes = TUNED | {"model.dropout": 0.3}
     expected = project.finished("whole", changes, "--init-from", "source")
-    project.broken_off("tuned", changes, 6, "asked to stop", "--init-from", "source")
+    project.interrupted("tuned", changes, 6, "asked to stop", "--init-from", "source")
     after(project)
     found = project.finished("tuned", changes, "--resume", *options)
 
@@ -417,7 +419,7 @@ def test_a_tuned_run_goes_on_exactly(
 @pytest.mark.parametrize("moment", ["killed after the step", "killed after the metrics line", "killed after the best"])
 def test_a_tuned_run_killed_before_its_first_save_begins_with_the_source_again(moment: str, project: Project) -> None:
     expected = project.finished("whole", TUNED, "--init-from", "source")
-    project.broken_off("tuned", TUNED, 4, moment, "--resume", "--init-from", "source")
+    project.interrupted("tuned", TUNED, 4, moment, "--resume", "--init-from", "source")
     found = project.finished("tuned", TUNED, "--resume", "--init-from", "source")
 
     assert differences(expected, found) == []
@@ -425,10 +427,10 @@ def test_a_tuned_run_killed_before_its_first_save_begins_with_the_source_again(m
 
 def test_a_tuned_run_killed_before_its_first_save_never_begins_from_nothing_unnoticed(project: Project) -> None:
     expected = project.finished("whole", TUNED, "--init-from", "source")
-    project.broken_off("tuned", TUNED, 2, "killed after the step", "--init-from", "source")
+    project.interrupted("tuned", TUNED, 2, "killed after the step", "--init-from", "source")
     result = project.train("tuned", TUNED, "--resume")
 
-    assert result.exit_code != 0 or differences(expected, project.left_by("tuned")) == []
+    assert result.exit_code != 0 or differences(expected, project.snapshot("tuned")) == []
 
 
 def test_a_tuned_run_is_not_tuned_again_when_it_is_resumed(project: Project) -> None:

@@ -1,10 +1,11 @@
-"""A run that was interrupted and resumed ends as one that never was: the same numbers, to the last bit.
+"""A run that was interrupted and resumed equals an uninterrupted one to the last bit.
 
-Everything goes through the command line and through files. What is compared is all that a run leaves behind but
-its name and what is measured by a clock.
+Everything goes through the command line and through files. What is compared is everything that a run
+writes except its name and what a clock measures.
 """
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +28,13 @@ from tests.harness.interruptions import (
     Project,
     Settings,
     Snapshot,
-    broken_and_resumed,
-    broken_off,
     differences,
+    interrupted_and_resumed,
+    interrupted_at,
     untouched,
     validation_losses,
 )
+from tests.harness.repetitions import pairs, repetitions, spread
 
 CELLS: dict[str, dict[str, object]] = {
     "tanh": {"model.kind": "rnn", "model.nonlinearity": "tanh"},
@@ -57,11 +59,14 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
+pytestmark = pytest.mark.slow
+
+
 def check(project: Project, changes: Settings, *cuts: tuple[int, str]) -> Snapshot:
-    """Hold an interrupted run against an uninterrupted one; return what both leave behind."""
+    """Assert that an interrupted run equals an uninterrupted one; return the snapshot of both."""
     expected = project.finished("whole", changes)
-    found, came = broken_and_resumed(project, changes, cuts)
-    assert came == len(cuts)
+    found, interruptions = interrupted_and_resumed(project, changes, cuts)
+    assert interruptions == len(cuts)
     assert differences(expected, found) == []
     return found
 
@@ -125,20 +130,20 @@ def test_bfloat16_goes_on_exactly(project: Project) -> None:
 
 def test_any_step_is_as_good_as_any_other_to_be_interrupted_at(project: Project) -> None:
     expected = project.finished("whole", BASE)
-    for step in range(1, STEPS):
-        found, came = broken_and_resumed(project, BASE, [(step, "asked to stop")])
-        assert came == 1
+    for step in spread(range(1, STEPS), least=3):
+        found, interruptions = interrupted_and_resumed(project, BASE, [(step, "asked to stop")])
+        assert interruptions == 1
         assert differences(expected, found) == [], step
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", spread(["lstm", "tanh", "relu", "gru"], least=1))
 def test_one_step_at_a_time_is_as_good_as_all_in_one_go(cell: str, project: Project) -> None:
     check(project, BASE | CELLS[cell], *[(step, "asked to stop") for step in range(1, STEPS)])
 
 
 @pytest.mark.parametrize("moment", ["asked to stop", "killed after the step"])
 @pytest.mark.parametrize("step", [4, 5, 6])
-def test_a_pass_can_be_interrupted_at_its_edge_and_on_either_side(step: int, moment: str, project: Project) -> None:
+def test_an_epoch_can_be_interrupted_at_and_around_its_end(step: int, moment: str, project: Project) -> None:
     """The fifth step is the last of a pass and the sixth the first of the next, where the state starts fresh."""
     left = check(project, BASE | PASSES | {"run.save_every": 2}, (step, moment))
 
@@ -161,17 +166,16 @@ def rise_and_fall(
         return project, changes, project.finished("whole", changes)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("step", [1, 3, 5, 6, 9, 10])
+@pytest.mark.parametrize(("step", "moment"), pairs([1, 3, 5, 6, 9, 10], MOMENTS))
 def test_no_moment_of_a_step_is_a_bad_one(
     step: int, moment: str, rise_and_fall: tuple[Project, Settings, Snapshot]
 ) -> None:
     """The first step, right after a best, between evaluations, right after one that was no best, the last but one."""
     project, changes, expected = rise_and_fall
     with validation_losses(RISE_AND_FALL):
-        found, came = broken_and_resumed(project, changes, [(step, moment)])
+        found, interruptions = interrupted_and_resumed(project, changes, [(step, moment)])
 
-    assert came == 1
+    assert interruptions == 1
     assert differences(expected, found) == []
 
 
@@ -179,9 +183,9 @@ def test_no_moment_of_a_step_is_a_bad_one(
 def test_the_last_step_may_be_killed_too(moment: str, rise_and_fall: tuple[Project, Settings, Snapshot]) -> None:
     project, changes, expected = rise_and_fall
     with validation_losses(RISE_AND_FALL):
-        found, came = broken_and_resumed(project, changes, [(STEPS, moment)])
+        found, interruptions = interrupted_and_resumed(project, changes, [(STEPS, moment)])
 
-    assert came == 1
+    assert interruptions == 1
     assert differences(expected, found) == []
     assert found["best: progress.step"] == STEPS
 
@@ -191,19 +195,19 @@ def whole(project: Project) -> Snapshot:
     return project.finished("whole", BASE)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=repetitions(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.tuples(st.integers(1, STEPS), st.sampled_from(MOMENTS)), min_size=2, max_size=4))
 def test_a_run_may_be_interrupted_again_and_again(
     cuts: list[tuple[int, str]], whole: Snapshot, project: Project
 ) -> None:
-    found, _ = broken_and_resumed(project, BASE, cuts)
+    found, _ = interrupted_and_resumed(project, BASE, cuts)
 
     assert differences(whole, found) == []
 
 
 def test_a_save_that_was_asked_for_changes_nothing(project: Project) -> None:
     expected = project.finished("whole", BASE)
-    with broken_off(1, ASKED_TO_SAVE):
+    with interrupted_at(1, ASKED_TO_SAVE):
         found = project.finished("saved", BASE)
 
     assert differences(expected, found) == []
@@ -224,18 +228,29 @@ FALL_AND_STALL = {2: 3.0, 4: 2.5}
 """Validation losses by step. Step 4 is the best; at step 8 the rate is halved; at step 12 patience is at its end."""
 
 
-@pytest.fixture
-def stalled(project: Project) -> Snapshot:
-    """What an uninterrupted run leaves; another one is interrupted between two evaluations that bring no better."""
+@pytest.fixture(scope="module")
+def stalled_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Snapshot]:
+    """A run that is interrupted between two evaluations that bring no better, and what an uninterrupted one leaves."""
+    project = Project(tmp_path_factory.mktemp("stalled"))
     with validation_losses(FALL_AND_STALL, otherwise=2.8):
         expected = project.finished("whole", STALLED)
-        project.broken_off("broken", STALLED, 9, "asked to stop")
-    return expected
+        project.interrupted("broken", STALLED, 9, "asked to stop")
+    shutil.copytree(project.runs / "broken", project.folder / "interrupted")
+    return project, expected
 
 
-def go_on_with(project: Project, change: Callable[[Checkpoint], Checkpoint]) -> Snapshot:
-    """Resume the stalled run from a checkpoint that something was done to."""
-    project.doctor("broken", change)
+@pytest.fixture
+def stalled(stalled_runs: tuple[Project, Snapshot]) -> tuple[Project, Snapshot]:
+    """The same, with the run as the interruption left it."""
+    project, _ = stalled_runs
+    shutil.rmtree(project.runs / "broken")
+    shutil.copytree(project.folder / "interrupted", project.runs / "broken")
+    return stalled_runs
+
+
+def resumed_after(project: Project, change: Callable[[Checkpoint], Checkpoint]) -> Snapshot:
+    """Resume the stalled run from a checkpoint that was changed."""
+    project.edit_newest("broken", change)
     with validation_losses(FALL_AND_STALL, otherwise=2.8):
         return project.finished("broken", STALLED, "--resume")
 
@@ -289,26 +304,29 @@ WRITTEN_ONLY = {"seconds", "epoch", "train_loss", "validation_loss"}
 """The progress that training never reads: the clock, and what the next step or evaluation finds anew."""
 
 
-def test_nothing_forgotten_makes_no_difference(stalled: Snapshot, project: Project) -> None:
+def test_nothing_forgotten_makes_no_difference(stalled: tuple[Project, Snapshot]) -> None:
     """What the negative controls below are held against."""
-    found = go_on_with(project, lambda checkpoint: checkpoint)
+    project, expected = stalled
+    found = resumed_after(project, lambda checkpoint: checkpoint)
 
-    assert differences(stalled, found) == []
+    assert differences(expected, found) == []
     assert found["last: progress.step"] == 12
     assert found["metrics 4: learning_rate"] == 0.001
 
 
 @pytest.mark.parametrize("what", FORGOTTEN)
-def test_whatever_is_forgotten_makes_another_run(what: str, stalled: Snapshot, project: Project) -> None:
+def test_whatever_is_forgotten_makes_another_run(what: str, stalled: tuple[Project, Snapshot]) -> None:
+    project, expected = stalled
     forget, where = FORGOTTEN[what]
 
-    assert where in differences(stalled, go_on_with(project, forget))
+    assert where in differences(expected, resumed_after(project, forget))
 
 
-def test_every_number_of_the_progress_is_known_to_be_read_or_not(stalled: Snapshot, project: Project) -> None:
+def test_every_number_of_the_progress_is_known_to_be_read_or_not(stalled: tuple[Project, Snapshot]) -> None:
     assert set(Progress.model_fields) == WRITTEN_ONLY | (FORGOTTEN.keys() & Progress.model_fields.keys())
 
-    assert differences(stalled, go_on_with(project, with_progress(**dict.fromkeys(WRITTEN_ONLY, 77.0)))) == []
+    project, expected = stalled
+    assert differences(expected, resumed_after(project, with_progress(**dict.fromkeys(WRITTEN_ONLY, 77.0)))) == []
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
@@ -316,8 +334,8 @@ def test_how_many_steps_there_are_in_all_is_part_of_the_schedule(schedule: str, 
     """A longer run, stopped where the shorter one ends, has the same weights only if nothing is scheduled."""
     changes = BASE | {"training.schedule": schedule, "training.warmup_fraction": 0.0}
     project.finished("whole", changes)
-    project.broken_off("broken", changes, 6, "asked to stop")
-    project.broken_off("broken", changes | {"training.steps": 3 * STEPS}, STEPS, "asked to stop", "--resume")
+    project.interrupted("broken", changes, 6, "asked to stop")
+    project.interrupted("broken", changes | {"training.steps": 3 * STEPS}, STEPS, "asked to stop", "--resume")
 
     whole, broken = project.newest("whole"), project.newest("broken")
     assert whole.progress.step == broken.progress.step == STEPS
@@ -325,7 +343,7 @@ def test_how_many_steps_there_are_in_all_is_part_of_the_schedule(schedule: str, 
     assert same == (schedule == "constant")
 
 
-def test_a_finished_run_prints_its_result_again_and_changes_nothing(project: Project) -> None:
+def test_resuming_a_finished_run_prints_its_result_again(project: Project) -> None:
     first = project.train("tale", BASE)
     before = untouched(project.folder, "*.safetensors")
     content = (project.runs / "tale" / METRICS).read_bytes()
@@ -338,7 +356,7 @@ def test_a_finished_run_prints_its_result_again_and_changes_nothing(project: Pro
     assert (project.runs / "tale" / METRICS).read_bytes() == content
 
 
-def test_a_run_out_of_patience_stays_finished_until_it_is_given_more(project: Project) -> None:
+def test_a_run_out_of_patience_resumes_only_with_more_patience(project: Project) -> None:
     """More patience makes it the run that it would have been with that patience from the beginning."""
     more = STALLED | {"training.patience": 6}
     with validation_losses(FALL_AND_STALL, otherwise=2.8):
@@ -363,10 +381,10 @@ def test_without_a_run_it_begins_one_of_exactly_this_name(project: Project) -> N
 
 @pytest.mark.parametrize("moment", ["killed after the step", "killed after the metrics line", "killed after the best"])
 @pytest.mark.parametrize("step", [1, 4, 8])
-def test_a_run_killed_before_its_first_save_begins_anew_in_its_folder(step: int, moment: str, project: Project) -> None:
+def test_a_run_killed_before_its_first_save_restarts_in_place(step: int, moment: str, project: Project) -> None:
     changes = BASE | {"run.save_every": 100}
     expected = project.finished("whole", changes)
-    project.broken_off("tale", changes, step, moment)
+    project.interrupted("tale", changes, step, moment)
     assert full_checkpoints(project.runs / "tale") == []
     found = project.finished("tale", changes, "--resume")
 
@@ -374,9 +392,9 @@ def test_a_run_killed_before_its_first_save_begins_anew_in_its_folder(step: int,
     assert differences(expected, found) == []
 
 
-def test_how_often_it_is_saved_may_change_before_the_first_save_too(project: Project) -> None:
+def test_the_save_interval_may_change_before_the_first_save(project: Project) -> None:
     """That two evaluations left no checkpoint is as it should be in a run that was to be saved later."""
-    project.broken_off("tale", BASE | {"run.save_every": 100}, 9, "killed after the step")
+    project.interrupted("tale", BASE | {"run.save_every": 100}, 9, "killed after the step")
     found = project.finished("tale", BASE, "--resume")
 
     assert differences(project.finished("whole", BASE), found) == []
@@ -395,9 +413,9 @@ def test_a_run_whose_full_checkpoints_are_gone_is_refused(project: Project) -> N
     assert untouched(project.folder) == before
 
 
-def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_leads_to_the_same_end(project: Project) -> None:
+def test_resuming_from_an_older_checkpoint_ends_the_same(project: Project) -> None:
     expected = project.finished("whole", BASE)
-    project.broken_off("tale", BASE, 9, "asked to stop")
+    project.interrupted("tale", BASE, 9, "asked to stop")
     newest = full_checkpoints(project.runs / "tale")[-1]
     content = newest.read_bytes()
     newest.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -407,7 +425,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_leads_to_the_
     assert "step-00000009.safetensors" in result.stderr
     assert "Going on from an older one" in result.stderr
     assert newest.with_name(newest.name + ".damaged").read_bytes()[:-1] == content[:-1]
-    assert differences(expected, project.left_by("tale")) == []
+    assert differences(expected, project.snapshot("tale")) == []
 
 
 @pytest.mark.parametrize(
@@ -423,15 +441,15 @@ def test_a_longer_run_simply_goes_on_with_a_note(key: str, less: int, more: int,
 
     assert result.exit_code == 0
     assert re.fullmatch(rf"charlm: {key} +{less} → {more} +\(the learning rate is scheduled anew\)\n", result.stderr)
-    assert set(differences(expected, project.left_by("tale"))) <= {"best: config"}  # it may be from before
+    assert set(differences(expected, project.snapshot("tale"))) <= {"best: config"}  # it may be from before
 
 
 @pytest.mark.parametrize("state", ["absent", "empty", "interrupted", "finished"])
 def test_a_dry_run_of_a_resumed_run_writes_nothing(state: str, project: Project) -> None:
     if state == "empty":
-        project.broken_off("tale", BASE, 1, "killed after the step")
+        project.interrupted("tale", BASE, 1, "killed after the step")
     if state == "interrupted":
-        project.broken_off("tale", BASE, 6, "killed after the step")
+        project.interrupted("tale", BASE, 6, "killed after the step")
     if state == "finished":
         project.finished("tale", BASE)
     before = untouched(project.folder)
@@ -444,10 +462,10 @@ def test_a_dry_run_of_a_resumed_run_writes_nothing(state: str, project: Project)
 
 
 def test_another_environment_is_told_in_one_note(project: Project) -> None:
-    project.broken_off("tale", BASE, 6, "asked to stop")
+    project.interrupted("tale", BASE, 6, "asked to stop")
     here = project.newest("tale").versions
     elsewhere = here | {"threads": "64", "device": "cuda:3", "torch": "2.10.0"}
-    project.doctor("tale", lambda checkpoint: replace(checkpoint, versions=elsewhere))
+    project.edit_newest("tale", lambda checkpoint: replace(checkpoint, versions=elsewhere))
     result = project.train("tale", BASE, "--resume")
 
     assert result.exit_code == 0
@@ -457,21 +475,21 @@ def test_another_environment_is_told_in_one_note(project: Project) -> None:
     assert project.newest("tale").versions == here
 
 
-def test_the_same_environment_and_the_same_settings_are_not_worth_a_word(project: Project) -> None:
-    project.broken_off("tale", BASE, 6, "asked to stop")
+def test_an_unchanged_environment_is_not_mentioned(project: Project) -> None:
+    project.interrupted("tale", BASE, 6, "asked to stop")
 
     assert project.train("tale", BASE, "--resume").stderr == ""
 
 
 def test_a_run_that_is_called_trained_has_a_best(project: Project) -> None:
     """Shortened to where it was interrupted, before its first evaluation, it has none yet to show."""
-    project.broken_off("tale", BASE, 3, "asked to stop")
+    project.interrupted("tale", BASE, 3, "asked to stop")
     result = project.train("tale", BASE | {"training.steps": 3}, "--resume")
 
     assert result.exit_code != 0 or (project.runs / "tale" / BEST).is_file()
 
 
-def test_a_finished_run_that_lost_its_best_shows_the_loss_of_what_stands_in_for_it(project: Project) -> None:
+def test_a_finished_run_without_a_best_shows_its_replacement(project: Project) -> None:
     with validation_losses({4: 2.5, 8: 2.7}, otherwise=2.625):
         project.finished("tale", BASE)
         (project.runs / "tale" / BEST).unlink()

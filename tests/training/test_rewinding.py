@@ -96,7 +96,7 @@ def test_a_folder_has_one_holder_at_a_time(run: RunDirectory, config: Config, tm
     RunDirectory.reopen(config).close()
 
 
-def test_a_holder_may_let_go_twice_and_lets_go_when_it_is_forgotten(config: Config) -> None:
+def test_a_lock_may_be_released_twice_and_ends_with_its_object(config: Config) -> None:
     run = RunDirectory.create(config)
     run.close()
     run.close()
@@ -144,9 +144,9 @@ def test_runs_of_other_names_are_held_apart(run: RunDirectory, config: Config) -
         assert second.path.name == "tale-2"
 
 
-def test_the_command_refuses_a_run_that_is_being_trained_and_begins_another_beside_it(tmp_path: Path) -> None:
+def test_the_command_refuses_a_run_that_is_being_trained(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    project.broken_off("tale", {}, 5, "asked to stop")
+    project.interrupted("tale", {}, 5, "asked to stop")
     with RunDirectory.reopen(make_config(project.text, project.runs, run={"name": "tale"})):
         before = untouched(tmp_path)
         refused = project.train("tale", {}, "--resume")
@@ -223,7 +223,7 @@ NO_METRICS = [
 
 @pytest.mark.parametrize("line", NO_METRICS, ids=lambda line: repr(line[:24]))
 @pytest.mark.parametrize("end", [b"\n", b""], ids=["whole", "torn"])
-def test_whatever_is_no_line_of_metrics_is_dropped_and_the_others_stay_as_they_are(
+def test_invalid_metrics_lines_are_dropped_and_others_unchanged(
     end: bytes, line: bytes, run: RunDirectory, checkpoint: Checkpoint, config: Config
 ) -> None:
     """Lines keep their spelling: nothing is parsed and written out again."""
@@ -296,7 +296,7 @@ def test_a_best_of_another_step_is_left_alone(
     assert run.best_step() == there
 
 
-def test_a_run_that_begins_anew_leaves_the_best_to_its_first_evaluation(
+def test_a_restarted_run_writes_its_best_at_its_first_evaluation(
     run: RunDirectory, checkpoint: Checkpoint, config: Config
 ) -> None:
     run.save_best(at_step(checkpoint, 4))
@@ -320,9 +320,7 @@ def test_the_folder_gets_the_settings_that_the_run_goes_on_with(
     assert read_config(run.path / "config.yaml") == now != config
 
 
-def test_damaged_checkpoints_are_set_aside_and_never_in_the_way_again(
-    run: RunDirectory, checkpoint: Checkpoint, config: Config
-) -> None:
+def test_damaged_checkpoints_are_set_aside_for_good(run: RunDirectory, checkpoint: Checkpoint, config: Config) -> None:
     for step in (4, 8, 12):
         at_step(checkpoint, step).save(run.path / step_name(step))
     contents = {step: damage(run.path / step_name(step)) for step in (8, 12)}
@@ -403,9 +401,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(
         assert not names & abandoned
 
 
-def test_a_leftover_that_cannot_be_removed_does_not_keep_the_others(
-    run: RunDirectory, config: Config, dead: int
-) -> None:
+def test_a_leftover_that_cannot_be_removed_keeps_no_others(run: RunDirectory, config: Config, dead: int) -> None:
     """A folder stands for what another user left."""
     fixed = [run.path / left_by(dead, digits=f"{number:08x}") for number in range(5)]
     loose = [run.path / left_by(dead, digits=f"{number:08x}") for number in range(5, 10)]

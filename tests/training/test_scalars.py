@@ -12,7 +12,7 @@ from charlm.runs.metrics import METRICS
 from charlm.training.scalars import FOLDER
 from tests.conftest import TEXT, Run, make_config, train
 from tests.harness.interruptions import MOMENTS, Project, untouched
-from tests.harness.processes import told_without
+from tests.harness.processes import stderr_without
 
 NAMES = (
     *("train_loss", "validation_loss", "bits_per_character"),
@@ -65,7 +65,7 @@ def test_without_the_option_there_are_none(project: Project) -> None:
 def test_a_resumed_run_tells_no_step_twice(moment: str, project: Project) -> None:
     """Only saved steps count: what a killed process told of later ones is told again, and counts once."""
     changes = SETTINGS | {"run.save_every": 5}
-    project.broken_off("run", changes, 7, moment, "--tensorboard")
+    project.interrupted("run", changes, 7, moment, "--tensorboard")
     project.finished("run", changes, "--resume", "--tensorboard")
     assert [line["step"] for line in written(project.runs / "run")] == [2, 4, 6, 8, 10, 12]
     assert_the_same(project.runs / "run")
@@ -95,8 +95,8 @@ def test_without_tensorboard_it_is_refused_with_the_extra_to_install_and_nothing
     before = untouched(tmp_path)
     options = ["train", "--config", str(run / "config.yaml"), "--quiet", "--tensorboard"]
     lines = [[*options, "--name", "new"], [*options, "--resume", "--set", "training.steps=9"]]
-    told = told_without("tensorboard", tmp_path, lines)
-    refusal = "charlm: --tensorboard writes with TensorBoard: pip install 'charlm[tensorboard]'.\nexit 2\n"
+    told = stderr_without("tensorboard", tmp_path, lines)
+    refusal = "charlm: curves need TensorBoard, which is not installed: pip install tensorboard\nexit 2\n"
     assert told.count(refusal) == 2
     assert untouched(tmp_path) == before
 
