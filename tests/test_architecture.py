@@ -14,6 +14,7 @@ NEEDS_TORCH = {
     "charlm.inspection.gradients",
     "charlm.models.device",
     "charlm.models.network",
+    "charlm.models.step_loop",
     "charlm.training.optimization",
     "charlm.training.scalars",
     "charlm.training.state",
