@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.config.reading import read_config
-from charlm.config.settings import Config, DataConfig
+from charlm.config.settings import Config
 from charlm.errors import ConfigError
 from charlm.model import Model
 from charlm.pages.run_page import RunPage
@@ -88,7 +88,7 @@ def train(
     there. Raises ConfigError, TextError, CheckpointError, DivergenceError and StorageError.
     """
     resolved = _resolved(texts, config, name)
-    if resolved.model.kind == "markov":
+    if not resolved.model.architecture.is_recurrent:
         with prepare_counting(resolved, resume=resume) as counting:
             return Run((counting if isinstance(counting, RunDirectory) else count_run(counting)[0]).path)
     from charlm.training.start import prepare_training
@@ -171,7 +171,7 @@ def _resolved(texts: Sequence[str | Path], config: Config | str | Path | None, n
     if resolved is None:
         if not path:
             raise ConfigError("there is nothing to train on: give the path of a text, or a config.")
-        resolved = Config(data=DataConfig(path=path))
+        resolved = Config.model_validate({"data": {"path": path}})
     changes: dict[str, dict[str, object]] = {}
     if path:
         changes["data"] = {"path": path}

@@ -14,6 +14,7 @@ NEEDS_TORCH = {
     "charlm.inspection.gradients",
     "charlm.models.device",
     "charlm.models.network",
+    "charlm.models.step_loop",
 }
 NEEDS_TORCH_BUT = {"charlm.training.divergence", "charlm.training.fine_tuning", "charlm.training.ngram"}
 """The modules of the room `training` that do without torch; all others of it may import it."""

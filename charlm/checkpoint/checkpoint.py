@@ -21,6 +21,7 @@ from typing import Annotated, Any, BinaryIO, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
+from charlm.architectures import recurrent_kinds
 from charlm.checkpoint.layout import check_layout
 from charlm.checkpoint.sealed_file import SealedFile, Tensors, sealed
 from charlm.config.settings import Config
@@ -35,6 +36,8 @@ from charlm.whole_file import write_whole_file
 FORMAT = 2
 """Version of the record and the tensors; a reader refuses what is newer. 2 knows Markov models and separate items."""
 _READ = range(1, FORMAT + 1)
+_UNREADABLE = (KeyError, TypeError, AttributeError, ValidationError, ConfigError, CheckpointError, RecursionError)
+"""What reading a record raises that was not written as it stands."""
 
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -98,16 +101,17 @@ class Checkpoint:
 
     def model(self) -> LanguageModel[Any]:
         """Return the model, ready to read, on NumPy."""
-        if self.config.model.kind == "markov":
+        if not self.config.model.architecture.is_recurrent:
             return MarkovModel.from_tensors(self.config.model.order, len(self.vocabulary), self.part("model"))
         return self.recurrent()
 
     def recurrent(self) -> RecurrentModel:
         """Return the model, on NumPy, for those who look inside; raises ConfigError where there is nothing hidden."""
-        if self.config.model.kind == "markov":
+        architecture = self.config.model.architecture
+        if not architecture.is_recurrent:
             raise ConfigError(
-                "a Markov model has no hidden units and no gradients: all it knows of a text is its last "
-                f"{self.config.model.order} characters. Name an rnn, lstm or gru."
+                f"{architecture.article} {architecture.name} has no hidden units and no gradients: all it knows of a "
+                f"text is its last {self.config.model.order} characters. Name an {recurrent_kinds()}."
             )
         return RecurrentModel(self.config.model, len(self.vocabulary), self.part("model"), self.vocabulary.end)
 
@@ -184,7 +188,7 @@ class Checkpoint:
             progress = Progress.model_validate(file.record["progress"])
             corpus = CorpusIdentity.model_validate(file.record["corpus"])
             versions = {str(name): str(value) for name, value in file.record["versions"].items()}
-        except (KeyError, TypeError, AttributeError, ValidationError, CheckpointError, RecursionError) as error:
+        except _UNREADABLE as error:
             mistakes = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else repr(error)
             raise DamagedCheckpointError(
                 "this checkpoint is damaged, or a charlm wrote it that this one does not understand: its record cannot "
@@ -195,7 +199,7 @@ class Checkpoint:
         if name := not_finite(tensors):
             raise CheckpointError(f"the tensor {name} holds numbers that are not finite. Use another checkpoint.")
         checkpoint = cls(config, vocabulary, progress, corpus, tensors, versions)
-        if config.model.kind == "markov":
+        if not config.model.architecture.is_recurrent:
             check_counts(config.model.order, len(vocabulary), checkpoint.part("model"))
         return checkpoint
 

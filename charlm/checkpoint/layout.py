@@ -1,16 +1,20 @@
 """Which tensors a checkpoint must hold, of which type and shape: known from its config before any is read."""
 
+import math
 import reprlib
+from collections.abc import Mapping
 
+from charlm.checkpoint.optimizer_state import optimizer_layout
 from charlm.checkpoint.sealed_file import Layout
 from charlm.config.settings import Config
 from charlm.errors import DamagedCheckpointError
-from charlm.models.cells import cell_of
 from charlm.models.markov import MarkovModel
 from charlm.models.recurrent import tensor_shapes
 
 _LONGEST_RANDOM_STATE = 1 << 16
 """Bytes; torch's own has five thousand."""
+_BYTES = 4
+"""Bytes of a number of type F32."""
 
 
 def check_layout(found: Layout, config: Config, vocabulary_size: int, step: int) -> None:
@@ -25,25 +29,41 @@ def check_layout(found: Layout, config: Config, vocabulary_size: int, step: int)
             )
 
 
+def sizes(config: Config, vocabulary_size: int) -> tuple[int, int, int]:
+    """Return how many bytes a network's weights, what the optimizer keeps of them, and its carried state take."""
+    weights = tensor_shapes(config.model, vocabulary_size)
+    parts = (_weights_layout(weights), optimizer_layout(weights), _state_layout(config))
+    weight_bytes, optimizer_bytes, state_bytes = (
+        sum(_BYTES * math.prod(shape) for _, shape in part.values()) for part in parts
+    )
+    return weight_bytes, optimizer_bytes, state_bytes
+
+
 def _expected_layout(config: Config, vocabulary_size: int, step: int, found: Layout) -> Layout:
     """Return the tensors that must be there: the model's, and in a full checkpoint all that training carries."""
-    if config.model.kind == "markov":
+    if not config.model.architecture.is_recurrent:
         return _expected_counts(config.model.order, vocabulary_size, found)
     depth = min(config.model.num_layers, len(found))  # a stranger may claim a billion layers
     weights = tensor_shapes(config.model.model_copy(update={"num_layers": depth}), vocabulary_size)
-    expected: Layout = {f"model.{name}": ("F32", shape) for name, shape in weights.items()}
+    expected = _weights_layout(weights)
     for name in {"rng.cpu", "rng.cuda"} & found.keys():
         size = sum(found[name][1][:1])  # torch knows its own
         expected[name] = ("U8", (min(size, _LONGEST_RANDOM_STATE),))
     if "rng.cpu" in found and step > 0:
-        for name, shape in weights.items():
-            expected |= {f"optimizer.{name}.{moment}": ("F32", shape) for moment in ("exp_avg", "exp_avg_sq")}
-            expected[f"optimizer.{name}.step"] = ("F32", ())
+        expected |= optimizer_layout(weights)
     if "state.0" in found:  # there is none where the text begins
-        shape = (config.model.num_layers, config.training.batch_size, config.model.hidden_size)
-        memory = cell_of(config.model.kind, config.model.nonlinearity).memory
-        expected |= {f"state.{index}": ("F32", shape) for index in range(len(memory))}
+        expected |= _state_layout(config)
     return expected
+
+
+def _weights_layout(weights: Mapping[str, tuple[int, ...]]) -> Layout:
+    return {f"model.{name}": ("F32", shape) for name, shape in weights.items()}
+
+
+def _state_layout(config: Config) -> Layout:
+    """Return the hidden state of each lane, and whatever else the cell remembers."""
+    shape = (config.model.num_layers, config.training.batch_size, config.model.hidden_size)
+    return {f"state.{index}": ("F32", shape) for index in range(len(config.model.architecture.memory))}
 
 
 def _expected_counts(order: int, vocabulary_size: int, found: Layout) -> Layout:

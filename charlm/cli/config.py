@@ -35,12 +35,13 @@ def init(
     from charlm.errors import ConfigError
     from charlm.whole_file import write_whole_file
 
+    starter = starter_yaml("A charlm config. Train with: charlm train --config THIS_FILE")
     if output is None:
-        write(starter_yaml())
+        write(starter)
     elif output.exists():
         raise ConfigError(f"{output}: this file exists and is left alone. Choose another name.")
     else:
-        write_whole_file(output, starter_yaml().encode())
+        write_whole_file(output, starter.encode())
 
 
 @app.command()
@@ -49,7 +50,7 @@ def show(config: ConfigOption, settings: SetOption = None) -> None:
     from charlm.config.reading import read_config
     from charlm.config.writing import resolved_yaml
 
-    write(resolved_yaml(read_config(config, settings or [])))
+    write(resolved_yaml(read_config(config, settings or [], prefix="--set ")))
 
 
 @app.command()

@@ -138,7 +138,7 @@ def _untrained(path: Path, file: str | None, text: str | None) -> Subject:
 
 def _check_has_gradient(name: str, config: "Config", text: str | None) -> None:
     """Raise ConfigError where there is no gradient that reaches back."""
-    if config.model.kind == "markov":
+    if not config.model.architecture.is_recurrent:
         raise ConfigError(f"{name}: a Markov model is counted, so it has no gradients. Name an rnn, lstm or gru.")
     if config.data.documents is not None and text is None:
         raise ConfigError(

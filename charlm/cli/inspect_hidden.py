@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charlm.architectures import ARCHITECTURES
 from charlm.cli.loading import CheckpointOption, read_file, read_split, read_text
 from charlm.cli.loading import unescape as unescaped
 from charlm.errors import ConfigError
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from charlm.checkpoint.checkpoint import Checkpoint
     from charlm.text.vocabulary import Ids
 
+_SIGNALS = ", ".join(
+    f"{', '.join(row.signal_names[1:])} ({row.kind})" for row in ARCHITECTURES.values() if len(row.signals) > 1
+)
+"""The signals of each kind beside the hidden state, which all of them have."""
 _READ = {"terminal": 500, "png": 500, "html": 2000}
 """Characters of the validation text that are shown when no text is given."""
 _SEARCHED = 20_000
@@ -48,8 +53,7 @@ def inspect_hidden(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="hidden, or cell, input, forget, output, candidate (lstm), reset, update, candidate (gru), or all; "
-            "repeatable. Left out: hidden, and all of them for npz and --find.",
+            help=f"hidden, or {_SIGNALS}, or all; repeatable. Left out: hidden, and all of them for npz and --find.",
             show_default=False,
         ),
     ] = None,

@@ -45,7 +45,7 @@ def open_model(checkpoint: "Checkpoint", device: str) -> "LanguageModel[Any]":
     """Return the model on NumPy for the CPU, or on torch for another device."""
     if device == "cpu":
         return checkpoint.model()
-    if checkpoint.config.model.kind == "markov":
+    if not checkpoint.config.model.architecture.is_recurrent:
         raise ConfigError(f"--device {device}: a Markov model looks its counts up, on the CPU. Leave --device at cpu.")
     from charlm.models.device import find_device
     from charlm.models.network import NetworkModel, RecurrentNetwork

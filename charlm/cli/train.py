@@ -83,8 +83,8 @@ def train(
     check_known(allow_change or [])
     options = {"run.name": name, "training.device": device}
     given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None]
-    resolved = read_config(config, [*(settings or []), *given])
-    if resolved.model.kind == "markov":
+    resolved = read_config(config, [*(settings or []), *given], prefix="--set ")
+    if not resolved.model.architecture.is_recurrent:
         refused = {"--init-from": init_from is not None, "--tensorboard": tensorboard, "--allow-change": allow_change}
         if given := [option for option, there in refused.items() if there]:
             raise ConfigError(

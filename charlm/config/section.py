@@ -1,8 +1,27 @@
 """What settings are made of: closed sections, and the kinds of values that several settings share."""
 
+from enum import Enum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+
+class OnResume(Enum):
+    """What becomes of a run that goes on with another value of a setting; each setting has one of these."""
+
+    FREE = "free"
+    """It goes on, and the change is noted."""
+    ASK = "ask"
+    """It goes on if the change is allowed by name: what follows is no longer the experiment that was begun."""
+    FIXED = "fixed"
+    """It does not: weights, vocabulary, splits and first random numbers are made with this setting."""
+
+    @classmethod
+    def of(cls, field: FieldInfo) -> "OnResume":
+        """Return the policy of a setting, by its field."""
+        (policy,) = (mark for mark in field.metadata if isinstance(mark, cls))
+        return policy
 
 
 def is_unicode(name: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from charlm.config.mistakes import REFUSED
+
 Path = tuple[str | int, ...]
 
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
@@ -23,8 +25,6 @@ _FLOAT = re.compile(
 _CORE_SCHEMA = {"null": _NULL, "bool": _BOOL, "int": _INT, "float": _FLOAT}  # in the order of precedence
 
 
-REFUSED = object()
-"""Stands in a document for a value that was refused, and whose mistake is already told."""
 _REFUSED_TAG = "refused"
 
 

@@ -2,8 +2,7 @@
 
 import textwrap
 
-from charlm.config.reading import KEYS
-from charlm.config.settings import Config
+from charlm.config.settings import KEYS, Config
 from charlm.config.strict_yaml import dump_yaml
 
 _EXAMPLE_PATH = "data/tales.txt"
@@ -14,9 +13,9 @@ def resolved_yaml(config: Config) -> str:
     return dump_yaml(config.model_dump(mode="json"))
 
 
-def starter_yaml() -> str:
+def starter_yaml(headline: str = "A charlm config.") -> str:
     """Return a config with every setting at its default, each under its description."""
-    lines = ["# A charlm config. Train with: charlm train --config THIS_FILE"]
+    lines = [f"# {headline}"]
     for dotted, field in KEYS.items():
         section, key = dotted.split(".")
         if f"{section}:" not in lines:

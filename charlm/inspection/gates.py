@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from charlm.architectures import ARCHITECTURES
 from charlm.inspection.trace import Trace
 
-GATES = ("input", "forget", "output", "reset", "update")
+GATES = tuple(dict.fromkeys(gate for row in ARCHITECTURES.values() for gate in row.gates))
 """The signals that are gates: numbers from 0, shut, to 1, open."""
 SHUT, OPEN = 0.1, 0.9
 

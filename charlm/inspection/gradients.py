@@ -53,8 +53,9 @@ def _sizes(
     visited: list[torch.Tensor] = []
     for step in range(inputs.shape[1]):
         _, state = network(inputs[:, step : step + 1], state)
-        visited += state if isinstance(state, tuple) else [state] if state is not None else []
-    hidden = visited[-2 if isinstance(state, tuple) else -1]  # (L, B, H)
+        parts = state if isinstance(state, tuple) else () if state is None else (state,)
+        visited += parts
+    hidden = parts[0]  # (L, B, H)
     loss = cross_entropy(network.head(hidden[-1]), targets, reduction="sum")  # lanes do not touch each other
     found = torch.autograd.grad(loss, visited, allow_unused=True, materialize_grads=True)
     squares = torch.stack([part.square().sum(dim=(0, 2)) for part in found])  # (parts · (K + 1), B)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.config.settings import ModelConfig
-from charlm.inspection.gates import GATES
 from charlm.inspection.trace import Trace, Unit
 
 LOW, MIDDLE, HIGH = (94, 152, 222), (245, 245, 245), (240, 138, 48)
@@ -17,17 +16,18 @@ SURPRISE = (221, 132, 181)
 """What full surprise has, from the middle on."""
 
 
-def is_squashed(signal: str, model: ModelConfig) -> bool:
-    """Return whether a state or candidate always lies within −1 and 1."""
-    return signal == "candidate" or (signal == "hidden" and not (model.kind == "rnn" and model.nonlinearity == "relu"))
+def limits_of(signal: str, model: ModelConfig) -> tuple[float, float] | None:
+    """Return the range that a signal of this model never leaves; None where nothing bounds it."""
+    if signal == "hidden" and model.nonlinearity == "relu":  # which a model only has whose hidden state it makes
+        return None
+    return model.architecture.signal(signal).limits
 
 
 def scale_of(trace: Trace, unit: Unit, model: ModelConfig) -> tuple[float, float]:
     """Return the bottom and the top of the scale on which a unit is shown."""
-    if unit.signal in GATES:
-        return 0.0, 1.0
-    if is_squashed(unit.signal, model):
-        return -1.0, 1.0
+    limits = limits_of(unit.signal, model)
+    if limits is not None:
+        return limits
     far = float(np.abs(trace.over_time(unit)).max()) or 1.0
     return -far, far
 

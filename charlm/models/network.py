@@ -1,13 +1,14 @@
 """The same stack as a torch module, for training and for GPUs.
 
-The recurrent work is done by torch's fused kernels (oneDNN, cuDNN). The first layer is fed one-hot rows, so
-its product costs as many columns as there are symbols. For large vocabularies only the columns of symbols
-that stand in the window are gathered: the result is the same, and the cost grows with the window instead.
+The recurrent work is done by torch's fused kernels (oneDNN, cuDNN), or by a plain loop over the steps of a cell that
+torch has no kernel for. The first layer is fed one-hot rows, so its product costs as many columns as there are symbols.
+For large vocabularies only the columns of symbols that stand in the window are gathered: the result is the same, and
+the cost grows with the window instead.
 
 Letters: B lanes, T steps, V symbols, E embedding size, L layers, H hidden units, U symbols in the window.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,28 @@ from torch import Tensor, nn
 
 from charlm.config.settings import ModelConfig
 from charlm.errors import ConfigError
+from charlm.models.cells import cell_of
 from charlm.models.language_model import Logits, Symbols
+from charlm.models.step_loop import NetworkState, StepLoop, state_of
 
-NetworkState = Tensor | tuple[Tensor, Tensor] | None
-"""Hidden state (L, B, H), with the cell state for an LSTM; None is the beginning of a text."""
+__all__ = [
+    "NetworkModel",
+    "NetworkState",
+    "RecurrentNetwork",
+    "autocast",
+    "check_precision",
+    "initialize",
+    "make_network",
+    "one_hot",
+    "restarted",
+]
 
 _GATHER_ABOVE = 256
 """Symbols above which a window's own columns are gathered; below, the dense product is as fast."""
 
 
 class RecurrentNetwork(nn.Module):
-    """[embedding →] RNN | LSTM | GRU layers → read-out; weights are drawn from ``seed``."""
+    """[embedding →] recurrent layers → read-out; weights are drawn from ``seed``."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, seed: int = 0) -> None:
         super().__init__()
@@ -35,15 +47,7 @@ class RecurrentNetwork(nn.Module):
         self.vocabulary_size = vocabulary_size
         width = config.embedding_size or vocabulary_size
         self.embedding = nn.Embedding(vocabulary_size, width) if config.embedding_size else None
-        between = config.dropout if config.num_layers > 1 else 0.0
-        shape: dict[str, Any] = {"num_layers": config.num_layers, "dropout": between, "batch_first": True}
-        match config.kind:
-            case "rnn":
-                self.rnn: nn.RNNBase = nn.RNN(width, config.hidden_size, nonlinearity=config.nonlinearity, **shape)
-            case "lstm":
-                self.rnn = nn.LSTM(width, config.hidden_size, **shape)
-            case "gru":
-                self.rnn = nn.GRU(width, config.hidden_size, **shape)
+        self.rnn = _recurrent_layers(config, width)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.hidden_size, vocabulary_size)
         initialize(self, seed)
@@ -61,18 +65,18 @@ class RecurrentNetwork(nn.Module):
     def _read_gathered(self, ids: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """Do what ``self.rnn`` does to one-hot rows, with the columns of the U symbols in ``ids`` alone."""
         symbols, places = torch.unique(ids, return_inverse=True)  # (U,), (B, T)
-        first, *others = (getattr(self.rnn, name) for names in self.rnn._all_weights for name in names)
+        first, *others = self.rnn.parameters()
         weights = [first.index_select(1, symbols), *others]
         rows = one_hot(places, len(symbols), first.dtype)  # (B, T, U)
+        if isinstance(self.rnn, StepLoop):
+            return self.rnn.run(rows, state, weights)
         if state is None:
             zeros = rows.new_zeros(self.config.num_layers, len(ids), self.config.hidden_size)
-            state = (zeros, zeros) if self.config.kind == "lstm" else zeros
-        kernel: Any = {"lstm": torch.lstm, "gru": torch.gru}.get(self.config.kind) or (
-            torch.rnn_tanh if self.config.nonlinearity == "tanh" else torch.rnn_relu
-        )
+            state = state_of([zeros] * len(self.config.architecture.memory))
+        kernel: Any = getattr(torch, self.rnn.mode.lower())  # lstm, gru, rnn_tanh or rnn_relu
         arguments = (True, self.config.num_layers, self.rnn.dropout, self.training, False, True)
         hidden, *after = kernel(rows, state, weights, *arguments)
-        return hidden, tuple(after) if self.config.kind == "lstm" else after[0]
+        return hidden, state_of(after)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return a copy of every weight by torch's name, as `RecurrentModel` takes them."""
@@ -89,10 +93,9 @@ def restarted(state: NetworkState, lanes: NDArray[np.bool_]) -> NetworkState:
         return state
     if lanes.all():
         return None
-    hidden, *cell = state if isinstance(state, tuple) else (state,)
-    mask = torch.from_numpy(lanes).to(hidden.device)[:, None]
-    cleared = [part.masked_fill(mask, 0) for part in (hidden, *cell)]
-    return (cleared[0], cleared[1]) if cell else cleared[0]
+    parts = state if isinstance(state, tuple) else (state,)
+    mask = torch.from_numpy(lanes).to(parts[0].device)[:, None]
+    return state_of([part.masked_fill(mask, 0) for part in parts])
 
 
 def one_hot(ids: Tensor, size: int, dtype: torch.dtype) -> Tensor:
@@ -107,18 +110,30 @@ def initialize(network: RecurrentNetwork, seed: int) -> None:
     lets gradients through from the first step (Gers et al. 2000; Jozefowicz et al. 2015).
     """
     generator = torch.Generator().manual_seed(seed)
-    size = network.config.hidden_size
+    size, open_block = network.config.hidden_size, network.config.architecture.block_open
     for name, weight in network.named_parameters():
         if "weight_hh" in name:
             for block in torch.split(weight, size):
                 nn.init.orthogonal_(block, generator=generator)
         elif "bias" in name:
             nn.init.zeros_(weight)
-            if "bias_ih" in name and network.config.kind == "lstm":
-                nn.init.ones_(weight[size : 2 * size])
+            if "bias_ih" in name and open_block is not None:
+                nn.init.ones_(weight[open_block * size : (open_block + 1) * size])
         else:
             bound = 1.0 if name.startswith("embedding") else size**-0.5
             nn.init.uniform_(weight, -bound, bound, generator=generator)
+
+
+def _recurrent_layers(config: ModelConfig, width: int) -> nn.RNNBase | StepLoop:
+    """Return the layers on torch's kernel for this cell, or on a plain loop where there is none."""
+    architecture = config.architecture
+    between = config.dropout if config.num_layers > 1 else 0.0
+    if architecture.kernel is None:
+        cell = cell_of(config.kind, config.nonlinearity)
+        return StepLoop(cell, width, config.hidden_size, num_layers=config.num_layers, dropout=between)
+    chosen = {"nonlinearity": config.nonlinearity} if "nonlinearity" in architecture.settings else {}
+    kernel: Callable[..., nn.RNNBase] = getattr(nn, architecture.kernel)
+    return kernel(width, config.hidden_size, num_layers=config.num_layers, dropout=between, batch_first=True, **chosen)
 
 
 def make_network(config: ModelConfig, vocabulary_size: int, seed: int, device: torch.device) -> RecurrentNetwork:

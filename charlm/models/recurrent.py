@@ -43,7 +43,7 @@ class Layer:
 
 
 class RecurrentModel:
-    """RNN, LSTM or GRU layers and a read-out; a LanguageModel that needs no torch.
+    """Recurrent layers and a read-out; a LanguageModel that needs no torch.
 
     ``tensors`` are a RecurrentNetwork's, by torch's names and in torch's layout: ``rnn.weight_ih_l0``
     (G·H, V or E), ``rnn.weight_hh_l0`` (G·H, H), ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0`` (G·H,), …,
@@ -140,7 +140,7 @@ def _cleared(activations: Activations, texts: NDArray[np.bool_]) -> Activations:
 
 def tensor_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every tensor that a model of this config has."""
-    rows = cell_of(config.kind, config.nonlinearity).blocks * config.hidden_size
+    rows = config.architecture.blocks * config.hidden_size
     width = config.embedding_size or vocabulary_size
     shapes: dict[str, tuple[int, ...]] = {}
     if config.embedding_size is not None:

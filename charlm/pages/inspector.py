@@ -17,9 +17,9 @@ import numpy as np
 from markupsafe import Markup
 
 from charlm.config.settings import ModelConfig
-from charlm.inspection.gates import GATES, saturation
+from charlm.inspection.gates import saturation
 from charlm.inspection.guesses import Guesses
-from charlm.inspection.scale import is_squashed
+from charlm.inspection.scale import limits_of
 from charlm.inspection.similarity import similarity_order
 from charlm.inspection.trace import Trace
 from charlm.pages.quantization import Rounded, packed, rounded
@@ -46,23 +46,6 @@ _SCRIPT = (
     "main",
 )
 """The parts of the script, in the order in which the page reads them."""
-_NAMES = {"rnn": "An RNN", "lstm": "An LSTM", "gru": "A GRU"}
-_WORDS = {
-    "hidden": "The hidden state is what a unit shows: to the layer above or the guess, and to its own layer one "
-    "character later.",
-    "cell": "The cell state is an LSTM's memory: at each character the forget gate keeps a part of it and the input "
-    "gate adds to it. Nothing bounds it.",
-    "input": "The input gate decides how much of the candidate is written into the cell: 0 is nothing, 1 all of it.",
-    "forget": "The forget gate decides how much of the old cell state stays: 1 remembers all of it, 0 forgets it.",
-    "output": "The output gate decides how much of the cell is shown as the hidden state: 0 is nothing, 1 all of it.",
-    "reset": "The reset gate decides how much of the past hidden state the candidate sees: 0 is nothing, 1 all of it.",
-    "update": "The update gate decides how much of the past hidden state stays: 1 keeps it, 0 puts the candidate in "
-    "its place.",
-}
-_CANDIDATE = {
-    "lstm": "The candidate is what would be written into the cell; the input gate decides how much of it is.",
-    "gru": "The candidate is what the hidden state would become; the update gate decides how far.",
-}
 
 
 def inspector_page(title: str, trace: Trace, guesses: Guesses, vocabulary: Vocabulary, model: ModelConfig) -> str:
@@ -122,19 +105,23 @@ def _used_symbols(trace: Trace, guesses: Guesses) -> tuple[Any, Any, Any]:
 
 def _signal(name: str, signal: Rounded, trace: Trace, model: ModelConfig) -> dict[str, Any]:
     """Return what the page must know to show a signal."""
-    bounded = name in GATES or is_squashed(name, model)
+    limits, what = limits_of(name, model), model.architecture.signal(name)
     finite = np.nan_to_num(trace.signals[name], posinf=0, neginf=0)
     return {
         "name": name,
-        "gate": name in GATES,
-        "bounded": bounded,
+        "gate": what.is_gate,
+        "bounded": limits is not None,
         "low": signal.low.tolist(),
         "high": signal.high.tolist(),
-        "scale": ("0 to 1" if name in GATES else "−1 to 1") if bounded else "as far as each unit went",
+        "scale": "as far as each unit went" if limits is None else f"{_number(limits[0])} to {_number(limits[1])}",
         "error": f"{math.ceil(signal.error * 1e6) / 1e6:.6f}",  # rounded up: still a bound
-        "words": _CANDIDATE[model.kind] if name == "candidate" else _WORDS[name],
+        "words": what.words,
         "order": [similarity_order(finite[:, place]).tolist() for place in range(len(trace.layers))],
     }
+
+
+def _number(limit: float) -> str:
+    return f"{limit:g}".replace("-", "−")
 
 
 def _saturation(trace: Trace) -> dict[str, dict[str, list[list[int]]]]:
@@ -153,6 +140,7 @@ def _introduction(guesses: Guesses, trace: Trace, model: ModelConfig) -> str:
     layers = f"{model.num_layers} layers" if model.num_layers > 1 else "1 layer"
     length = len(trace.ids)
     characters = f"{length:,} characters" if length > 1 else "1 character"
-    sentence = f"{_NAMES[model.kind]} with {layers} of {model.hidden_size:,} units read {characters}"
+    kind = f"{model.architecture.article.capitalize()} {model.architecture.name}"
+    sentence = f"{kind} with {layers} of {model.hidden_size:,} units read {characters}"
     known = guesses.surprisal[np.isfinite(guesses.surprisal)]
     return f"{sentence}, at {known.mean(dtype=np.float64):.2f} bits a character." if len(known) else f"{sentence}."

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.config.settings import ModelConfig
-from charlm.inspection.gates import GATES
-from charlm.inspection.scale import is_squashed
+from charlm.inspection.scale import limits_of
 
 _STEPS = 254
 _NOT_A_NUMBER = -128
@@ -45,12 +44,13 @@ def rounded(signal: str, rows: NDArray[np.float32], model: ModelConfig) -> Round
     Gates lie on a scale from 0 to 1, and what tanh has squashed from −1 to 1. Nothing bounds the others: each unit's
     scale reaches as far as this text drove it, for a single unit that counts upwards would leave no levels to the rest.
     """
-    if signal in GATES or is_squashed(signal, model):
-        high = np.ones(rows.shape[1:])
+    limits = limits_of(signal, model)
+    if limits is not None:
+        low, high = (np.full(rows.shape[1:], limit) for limit in limits)
     else:
         high = np.max(np.abs(rows), axis=0, where=np.isfinite(rows), initial=0).astype(np.float64)
         high[high == 0] = 1
-    low = np.zeros_like(high) if signal in GATES else -high
+        low = -high
     whole = Rounded(low, high, np.empty((*high.shape, len(rows)), np.int8), 0.0)
     return replace(whole, error=max(_fill(whole, layer, rows[:, layer].T) for layer in range(len(high))))
 

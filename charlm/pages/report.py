@@ -3,8 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from charlm.config.reading import KEYS
-from charlm.config.settings import Config
+from charlm.config.settings import KEYS, Config
 from charlm.pages.chart import Chart, Curve, Level, Mark, chart
 from charlm.pages.formatting import compact, duration, readable, setting
 from charlm.pages.rendering import render
@@ -73,10 +72,11 @@ def _summary(history: History) -> str:
 
 def _model(history: History) -> str:
     model = history.config.model
-    if model.kind == "markov":
-        return f"A Markov model of order {model.order}"
+    architecture = model.architecture
+    if not architecture.is_recurrent:
+        return f"{architecture.article.capitalize()} {architecture.name} of order {model.order}"
     layers = "1 layer" if model.num_layers == 1 else f"{model.num_layers} layers"
-    return f"{model.kind.upper()}, {layers} of {model.hidden_size:,} units"
+    return f"{architecture.name}, {layers} of {model.hidden_size:,} units"
 
 
 def _loss(history: History, baselines: Mapping[str, float]) -> Chart | None:

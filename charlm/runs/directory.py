@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from charlm.checkpoint.checkpoint import Checkpoint, Progress, step_name, step_of
+from charlm.checkpoint.layout import sizes
 from charlm.config.reading import read_config
 from charlm.config.settings import Config
 from charlm.config.writing import resolved_yaml
@@ -60,8 +61,9 @@ class RunDirectory:
                 force_to_disk(folder)
         except OSError as error:
             raise StorageError(
-                f"{parent / name}: cannot make the run's folder ({error.strerror}). "
-                "Choose another place with --set run.directory=FOLDER."
+                f"{parent / name}: cannot make the run's folder ({error.strerror}).",
+                "Choose another run.directory.",
+                kind="no run folder",
             ) from error
         run = cls(path, config.run.keep)
         remove_abandoned(parent)
@@ -172,22 +174,23 @@ class RunDirectory:
         write_whole_file(latest, line)
 
 
-def checkpoint_sizes(weights: int) -> tuple[int, int]:
-    """Return about how many bytes the best and a full checkpoint of so many weights take."""
-    return 4 * weights, 12 * weights
+def checkpoint_sizes(config: Config, vocabulary_size: int) -> tuple[int, int]:
+    """Return about how many bytes the best and a full checkpoint of a network take: their tensors."""
+    weights, optimizer, state = sizes(config, vocabulary_size)
+    return weights, weights + optimizer + state
 
 
-def check_space(config: Config, weights: int, run: Path | None = None) -> None:
-    """Raise StorageError unless the disk has room for all that a run with so many weights keeps at a time.
+def check_space(config: Config, vocabulary_size: int, run: Path | None = None) -> None:
+    """Raise StorageError unless the disk has room for all that a run of this config keeps at a time.
 
-    What lies in the folder ``run`` of a run that goes on is not needed again.
+    The files in the folder ``run``, of a run that goes on, make room for the new ones.
     """
     parent = Path(config.run.directory)
     if (parent / LATEST).is_dir():
         raise StorageError(
             f"{parent / LATEST}: the newest run's name belongs here, but this is a folder. Move it away."
         )
-    best, full = checkpoint_sizes(weights)
+    best, full = checkpoint_sizes(config, vocabulary_size)
     needed = (config.run.keep + 1) * full + 2 * best
     there = sum(path.lstat().st_size for path in run.glob("*.safetensors")) if run else 0
     folder = next(place for place in (parent, *parent.absolute().parents) if place.is_dir())
@@ -198,8 +201,9 @@ def check_space(config: Config, weights: int, run: Path | None = None) -> None:
     if free < needed:
         raise StorageError(
             f"{parent / config.run.name}: this run keeps up to {needed / 1e6:,.1f} MB ({config.run.keep} full "
-            f"checkpoints, one more while it is written, and the best), and {free / 1e6:,.1f} MB are free. Free some "
-            "space, lower run.keep, or choose another place with --set run.directory=FOLDER."
+            f"checkpoints, one more while it is written, and the best), and {free / 1e6:,.1f} MB are free.",
+            "Free some space, lower run.keep, or choose another run.directory.",
+            kind="no space",
         )
 
 
@@ -214,7 +218,9 @@ def _locked(path: Path) -> int:
     except BlockingIOError as error:
         os.close(descriptor)
         raise ConfigError(
-            f"{path}: another process is training this run. Wait for its end, or choose another --name."
+            f"{path}: another process is training this run.",
+            "Wait until it has ended, or choose another run.name.",
+            kind="run in use",
         ) from error
     except OSError:  # some network file systems know no locks
         pass

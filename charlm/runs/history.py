@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from charlm.config.reading import KEYS, read_config
-from charlm.config.settings import Config, DataConfig, is_read
+from charlm.config.reading import read_config
+from charlm.config.settings import KEYS, Config, DataConfig, is_read
 from charlm.errors import ConfigError, StorageError
 from charlm.runs.lookup import LATEST, first_bytes
 from charlm.runs.metrics import METRICS, Evaluation, metrics_lines

@@ -1,8 +1,10 @@
 """What may change between a run and its continuation, setting by setting.
 
-    free               may change; it is noted
-    changes the run    needs ``--allow-change``: what follows is no longer the run that was begun
-    settled            never: weights, vocabulary, splits and first random numbers are made with it
+Each setting says so itself, as a `charlm.config.section.OnResume`:
+
+    FREE     may change; it is noted
+    ASK      changes the experiment, so it must be allowed by name
+    FIXED    fixed at start: weights, vocabulary, splits and first random numbers are made with it
 
 The text itself is compared by the hash of its content, so that it may have moved.
 """
@@ -11,67 +13,24 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from charlm.checkpoint.checkpoint import Checkpoint
-from charlm.config.reading import KEYS, unknown_key
-from charlm.config.settings import Config
+from charlm.config.mistakes import unknown_key
+from charlm.config.section import OnResume
+from charlm.config.settings import KEYS, Config
 from charlm.errors import CheckpointError, ConfigError, UnknownCharactersError
 from charlm.text.corpus import Corpus
 
-FREE = frozenset(
-    {
-        "data.path",
-        "training.epochs",
-        "training.steps",
-        "training.on_divergence",
-        "training.patience",
-        "training.evaluate_every",
-        "training.device",
-        "run.name",
-        "run.directory",
-        "run.save_every",
-        "run.keep",
-    }
-)
-CHANGES_THE_RUN = frozenset(
-    {
-        "model.dropout",
-        "training.batch_size",
-        "training.sequence_length",
-        "training.carry_state",
-        "training.learning_rate",
-        "training.schedule",
-        "training.warmup_fraction",
-        "training.weight_decay",
-        "training.gradient_clip",
-        "training.evaluation_lanes",
-        "training.precision",
-    }
-)
-SETTLED = frozenset(
-    {
-        "data.unit",
-        "data.encoding",
-        "data.normalization",
-        "data.documents",
-        "data.minimum_count",
-        "data.validation_fraction",
-        "data.test_fraction",
-        "model.kind",
-        "model.hidden_size",
-        "model.num_layers",
-        "model.embedding_size",
-        "model.nonlinearity",
-        "model.order",
-        "training.seed",
-    }
-)
+POLICIES = {key: OnResume.of(field) for key, field in KEYS.items()}
+"""What becomes of a run when a setting changes, by ``section.key``."""
 
-_ALONG = " (--init-from takes this one's weights along, if its sizes stay)"
 _SCHEDULED = ("training.epochs", "training.steps")
 _LANES = ("training.batch_size", "training.sequence_length")
 _WEIGHTS = frozenset(
-    {key for key in SETTLED if key.startswith("model.")} | {"data.unit", "data.normalization", "data.documents"}
+    {key for key, policy in POLICIES.items() if key.startswith("model.") and policy is OnResume.FIXED}
+    | {"data.unit", "data.normalization", "data.documents"}
 )
 """What two models must share for one to take the other's weights."""
+_NEW_RUN = "start a run with another name"
+_WITH_WEIGHTS = "(init_from takes this run's weights along"
 
 
 @dataclass(frozen=True)
@@ -95,37 +54,47 @@ def changes(was: Config, now: Config) -> list[Change]:
 
 
 def check_known(keys: Collection[str]) -> None:
-    """Raise ConfigError for a setting that there is none of."""
+    """Raise ConfigError for a key that is not a setting."""
     for key in keys:
         if key not in KEYS:
-            raise ConfigError(f"--allow-change {unknown_key(key)}")
+            raise ConfigError(unknown_key(key, KEYS), field="allow_change")
 
 
 def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str]:
     """Return a note on each setting that changed and may.
 
-    Raises CheckpointError when a settled one did, and ConfigError when one that changes the run did and is not among
-    ``allowed``; either way with all that changed.
+    Raises CheckpointError when one changed that is fixed at start, and ConfigError when one did that changes the
+    experiment and is not among ``allowed``; either way with all that changed.
     """
     found = changes(was, now)
     rows = _rows(found, [f"({_decision(change.key, allowed)})" for change in found])
     table = "\n  ".join(rows)
-    if any(change.key in SETTLED for change in found):
+    fixed = [change.key for change in found if POLICIES[change.key] is OnResume.FIXED]
+    if fixed:
+        trained = now.model.architecture.is_recurrent
         raise CheckpointError(
-            f"this run cannot go on with these settings:\n  {table}\nTake back what is settled, or start a run of "
-            f"its own with another --name{_ALONG if now.model.kind != 'markov' else ''}."
+            f"this run cannot go on with these settings:\n  {table}\n",
+            f"Take back what is fixed at start, or {_NEW_RUN}{f' {_WITH_WEIGHTS}, if its sizes stay)' * trained}.",
+            kind="fixed at start" if trained else "fixed at start, counted",
+            names=fixed,
         )
-    needed = [change.key for change in found if change.key in CHANGES_THE_RUN - set(allowed)]
+    needed = [change.key for change in found if POLICIES[change.key] is OnResume.ASK and change.key not in allowed]
     if needed:
-        options = " ".join(f"--allow-change {key}" for key in needed)
-        raise ConfigError(f"these settings would make it another run:\n  {table}\nIf that is meant, add {options}.")
+        raise ConfigError(
+            f"these settings would change the experiment:\n  {table}\n",
+            f"If that is meant, name them in allow_change: {', '.join(needed)}.",
+            kind="changes experiment",
+            names=needed,
+        )
     return rows
 
 
 def check_weights(source: Config, now: Config) -> None:
     """Raise CheckpointError unless a model of ``now`` can take the weights of one of ``source``."""
-    if source.model.kind == "markov":
-        raise CheckpointError("this is a Markov model: it was counted and has no weights to begin with.")
+    architecture = source.model.architecture
+    if not architecture.is_recurrent:
+        what = f"{architecture.article} {architecture.name}"
+        raise CheckpointError(f"this is {what}: it was counted and has no weights to begin with.")
     found = [change for change in changes(source, now) if change.key in _WEIGHTS]
     if found:
         table = "\n  ".join(_rows(found, [""] * len(found)))
@@ -149,25 +118,30 @@ def adapted(checkpoint: Checkpoint, config: Config) -> Checkpoint:
 
 def same_corpus(checkpoint: Checkpoint, config: Config) -> Corpus:
     """Return the text of ``config``, which must be the checkpoint's own; raises CheckpointError when it is another."""
-    changed = (
-        f"{', '.join(config.data.path)}: this is not the text that the run was begun with. Bring that back, or start a "
-        "run of its own with another --name (--init-from takes this one's weights along)."
+    another = CheckpointError(
+        f"{', '.join(config.data.path)}: this is not the text that the run was begun with.",
+        f"Bring that back, or {_NEW_RUN} {_WITH_WEIGHTS}).",
+        kind="another text",
+        names=config.data.path,
     )
     try:
         corpus = Corpus.read(config.data, checkpoint.vocabulary)
     except UnknownCharactersError as error:
-        raise CheckpointError(changed) from error
+        raise another from error
     if corpus.sha256 != checkpoint.corpus.sha256:
-        raise CheckpointError(changed)
+        raise another
     return corpus
 
 
 def check_way(was: Config | None, now: Config) -> None:
     """Raise CheckpointError where a run that was counted should be trained, or the other way round."""
-    if was is not None and "markov" in (was.model.kind, now.model.kind) and was.model.kind != now.model.kind:
+    if was is not None and was.model.architecture.is_recurrent != now.model.architecture.is_recurrent:
         raise CheckpointError(
             f"this run is of model.kind {was.model.kind} and cannot go on as {now.model.kind}: the one is counted, the "
-            "other trained. Start a run of its own with another --name."
+            "other trained.",
+            f"{_NEW_RUN.capitalize()}.",
+            kind="counted or trained",
+            names=("model.kind",),
         )
 
 
@@ -180,8 +154,8 @@ def _rows(found: Sequence[Change], decisions: Sequence[str]) -> list[str]:
 
 
 def _decision(key: str, allowed: Collection[str]) -> str:
-    if key in SETTLED:
-        return "settled when the run began"
-    if key in CHANGES_THE_RUN:
-        return "allowed; from here on it is another run" if key in allowed else "changes the run"
+    if POLICIES[key] is OnResume.FIXED:
+        return "fixed at start"
+    if POLICIES[key] is OnResume.ASK:
+        return "allowed; from here on it is another experiment" if key in allowed else "changes the experiment"
     return "the learning rate is scheduled anew" if key in _SCHEDULED else "may change"

@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from charlm.checkpoint.layout import sizes
 from charlm.runs.directory import checkpoint_sizes
 from charlm.training.trainer import Trainer
 
@@ -13,8 +14,8 @@ from charlm.training.trainer import Trainer
 def plan(trainer: Trainer) -> list[tuple[str, object]]:
     """Return the plan as names and values. Takes two steps to time one: the trainer is spent."""
     corpus, streams, model = trainer.corpus, trainer.streams, trainer.config.model
-    weights = trainer.weights
-    best, full = checkpoint_sizes(weights)
+    weights, moments, _ = sizes(trainer.config, len(corpus.vocabulary))
+    best, full = checkpoint_sizes(trainer.config, len(corpus.vocabulary))
     seconds = _time_one_step(trainer)
     per_step = streams.characters / len(streams)
     total = seconds * trainer.total_steps
@@ -22,7 +23,7 @@ def plan(trainer: Trainer) -> list[tuple[str, object]]:
     return [
         ("text", corpus.sizes),
         ("vocabulary", f"{len(corpus.vocabulary):,} symbols"),
-        ("model", f"{model.kind}, {model.num_layers} × {model.hidden_size} units, {weights:,} parameters"),
+        ("model", f"{model.kind}, {model.num_layers} × {model.hidden_size} units, {trainer.weights:,} parameters"),
         (
             "windows an epoch",
             f"{len(streams):,} of {streams.lanes} lanes × {trainer.config.training.sequence_length} steps{padding}",
@@ -31,7 +32,7 @@ def plan(trainer: Trainer) -> list[tuple[str, object]]:
         ("checkpoints", f"{_megabytes(best)} best, {_megabytes(full)} full"),
         (
             "memory",
-            f"{_megabytes(16 * weights)} weights, gradients and moments; {_peak(trainer.device)} at most so far",
+            f"{_megabytes(2 * weights + moments)} weights, gradients and moments; {_peak(trainer.device)} peak so far",
         ),
         (
             "one step",

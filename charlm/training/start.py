@@ -43,7 +43,7 @@ class Start:
 
         Raises StorageError when the disk refuses or has too little room.
         """
-        check_space(self.config, self.trainer.weights, self._run.path if self._run else None)
+        check_space(self.config, len(self.trainer.corpus.vocabulary), self._run.path if self._run else None)
         if self._run:
             run = self._run
             run.rewind(self._found, self.config)
@@ -103,8 +103,10 @@ def resumable(run: RunDirectory) -> Resumable | None:
     steps = [metrics["step"] for metrics in run.metrics()]
     if found is None and steps and steps[-1] > (_save_every(run) or steps[0]):
         raise CheckpointError(
-            f"{run.path}: this run came to step {steps[-1]:,}, but its full checkpoints are gone. Start a new run from "
-            f"its best weights: --name NEW --init-from {run.best}."
+            f"{run.path}: this run came to step {steps[-1]:,}, but its full checkpoints are gone.",
+            f"Start a new run from its best weights, with another name and init_from={str(run.best)!r}.",
+            kind="no whole checkpoint",
+            names=(str(run.best),),
         )
     return found
 

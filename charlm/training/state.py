@@ -1,7 +1,7 @@
 """All that training carries from step to step ⇄ named arrays: nothing may be missing here.
 
 model.*              weights, by torch's names
-optimizer.NAME.*     AdamW's two moments and step count of the weight NAME
+optimizer.NAME.*     what AdamW keeps of the weight NAME: see charlm.checkpoint.optimizer_state
 state.0, state.1     hidden state (L, B, H) of each lane, and an LSTM's cell state; absent at the start
 rng.cpu, rng.cuda    torch's random states, which dropout draws from
 """
@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from charlm.checkpoint.optimizer_state import prefix_of
 from charlm.checkpoint.sealed_file import Tensors
 from charlm.errors import CheckpointError
 from charlm.models.network import NetworkState, RecurrentNetwork
+from charlm.models.step_loop import state_of
 from charlm.runs.environment import software
 
 Value = TypeVar("Value")
@@ -25,7 +27,7 @@ Value = TypeVar("Value")
 def detached(state: NetworkState) -> NetworkState:
     """Return the same numbers without the history through which a gradient would flow."""
     if isinstance(state, tuple):
-        return state[0].detach(), state[1].detach()
+        return tuple(part.detach() for part in state)
     return None if state is None else state.detach()
 
 
@@ -35,7 +37,7 @@ def pack(
     """Return copies of everything, so that training may go on meanwhile."""
     packed: dict[str, Tensor] = {}
     for name, weight in network.named_parameters():
-        packed |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state.get(weight, {}).items()}
+        packed |= {prefix_of(name) + key: value for key, value in optimizer.state.get(weight, {}).items()}
     parts = state if isinstance(state, tuple) else () if state is None else (state,)
     packed |= {f"state.{index}": part for index, part in enumerate(parts)}
     packed["rng.cpu"] = torch.get_rng_state()
@@ -55,22 +57,22 @@ def unpack(
 ) -> NetworkState:
     """Put everything that `pack` returned back in its place; return the carried hidden state.
 
-    Raises CheckpointError when the random state is none that torch takes.
+    Raises CheckpointError when torch cannot load the random state.
     """
     values = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
     network.load_tensors(_under("model.", tensors))
     named: dict[str, nn.Parameter] = dict(network.named_parameters())
     for name, weight in named.items():
-        moments = _under(f"optimizer.{name}.", values)
+        moments = _under(prefix_of(name), values)
         optimizer.state[weight] = {key: value.to(device) for key, value in moments.items()}
     try:
         torch.set_rng_state(values["rng.cpu"])
         if device.type == "cuda" and "rng.cuda" in values:
             torch.cuda.set_rng_state(values["rng.cuda"], device)
     except RuntimeError as error:
-        raise CheckpointError("this checkpoint's random state is none that torch takes. Use another one.") from error
-    parts = [values[name].to(device) for name in ("state.0", "state.1") if name in values]
-    return (parts[0], parts[1]) if len(parts) == 2 else parts[0] if parts else None
+        raise CheckpointError("torch cannot load this checkpoint's random state. Use another checkpoint.") from error
+    count = len(network.config.architecture.memory)
+    return state_of([values[f"state.{index}"].to(device) for index in range(count)]) if "state.0" in values else None
 
 
 def environment(device: torch.device) -> dict[str, str]:

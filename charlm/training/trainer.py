@@ -190,7 +190,7 @@ class Trainer:
     def resume(cls, checkpoint: Checkpoint, corpus: Corpus) -> Self:
         """Return a trainer that goes on where ``checkpoint``, a full one, was taken.
 
-        Raises CheckpointError when its random state is none that torch takes.
+        Raises CheckpointError when torch cannot load its random state.
         """
         trainer = cls(checkpoint.config, corpus)
         trainer.progress = checkpoint.progress

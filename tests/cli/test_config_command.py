@@ -5,8 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from charlm.config.reading import KEYS
-from charlm.config.settings import Config
+from charlm.config.settings import KEYS, Config
 from tests.conftest import Run
 
 DEFAULTS = Config.model_validate({"data": {"path": "data/tales.txt"}}).model_dump(mode="json")

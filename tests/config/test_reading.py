@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.config.reading import KEYS, read_config
-from charlm.config.settings import Config
+from charlm.config.reading import read_config
+from charlm.config.settings import KEYS, Config
 from charlm.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def refuse(write: Write) -> Refuse:
     def read(content: str | bytes, *overrides: str) -> list[str]:
         path = write(content)
         with pytest.raises(ConfigError) as caught:
-            read_config(path, overrides)
+            read_config(path, overrides, prefix="--set ")
         headline, *mistakes = str(caught.value).splitlines()
         assert headline.startswith("a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes")
         assert caught.value.exit_code == 2

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from charlm.architectures import ARCHITECTURES
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.config.settings import ModelConfig
 from charlm.evaluation import evaluate
 from charlm.inspection.gates import Saturation, saturation
 from charlm.inspection.guesses import guesses
-from charlm.inspection.scale import HIGH, LOW, is_squashed, scale_of, share
+from charlm.inspection.scale import HIGH, LOW, limits_of, scale_of, share
 from charlm.inspection.similarity import similarity_order
 from charlm.inspection.trace import Trace, Unit, trace
 from charlm.models.recurrent import RecurrentModel, tensor_shapes
@@ -252,15 +253,18 @@ def test_a_squashed_signal_is_scaled_by_its_range_and_another_by_how_far_it_went
     model = ModelConfig(kind=kind, nonlinearity=nonlinearity)
     found = traced(**{signal: np.array([0.25, -0.75, 0.5])[:, None, None]})
 
-    assert is_squashed(signal, model) == squashed
+    assert limits_of(signal, model) == ((-1, 1) if squashed else None)
     assert scale_of(found, Unit(signal, 0, 0), model) == ((-1, 1) if squashed else (-0.75, 0.75))
 
 
-@pytest.mark.parametrize("gate", ["input", "forget", "output", "reset", "update"])
-def test_a_gate_is_scaled_from_shut_to_open_however_little_it_moves(gate) -> None:
+GATES = [(kind, gate) for kind, row in ARCHITECTURES.items() for gate in row.gates]
+
+
+@pytest.mark.parametrize(("kind", "gate"), GATES)
+def test_a_gate_is_scaled_from_shut_to_open_however_little_it_moves(kind, gate) -> None:
     found = traced(**{gate: np.array([0.4, 0.45])[:, None, None]})
 
-    assert scale_of(found, Unit(gate, 0, 0), ModelConfig()) == (0, 1)
+    assert scale_of(found, Unit(gate, 0, 0), ModelConfig(kind=kind)) == (0, 1)
 
 
 def test_each_unit_has_the_scale_of_its_own_layer_and_index() -> None:

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from charlm.config.settings import ModelConfig
 from charlm.errors import CheckpointError, ConfigError
-from charlm.models.cells import LSTM, cell_of, sigmoid
+from charlm.models.cells import cell_of, sigmoid
 from charlm.models.device import find_device
 from charlm.models.network import NetworkModel, NetworkState, RecurrentNetwork
 from charlm.models.recurrent import RecurrentModel, tensor_shapes
@@ -143,7 +143,7 @@ def test_an_lstms_gates_make_its_cell_and_hidden_state() -> None:
     rows = np.random.default_rng(2).normal(size=(2, B, 4 * H))
     before = {"hidden": np.zeros((B, H)), "cell": np.random.default_rng(4).normal(size=(B, H))}
 
-    after = LSTM().step(*rows, before)
+    after = cell_of("lstm", "tanh").step(*rows, before)
 
     np.testing.assert_allclose(
         after["cell"], after["forget"] * before["cell"] + after["input"] * after["candidate"], rtol=1e-12

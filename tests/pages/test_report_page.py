@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from charlm.config.reading import KEYS, read_config
+from charlm.config.reading import read_config
+from charlm.config.settings import KEYS
 from charlm.pages.report import report_page, spread
 from charlm.runs.history import History, read_history
 from tests.harness.browser import Window, window

@@ -520,8 +520,11 @@ def let_free(space: int, patch: pytest.MonkeyPatch) -> list[Path]:
 def needed_by(folder: Path, *settings: str, keep: int = 2) -> int:
     """Return the bytes of all that a run keeps at a time: weights, and with two moments each in full checkpoints."""
     config = read_config(folder / "tiny.yaml", [setting for setting in settings if setting != "--set"])
-    weights = Trainer(config, Corpus.read(config.data)).weights
-    return (keep + 1) * 12 * weights + 2 * 4 * weights
+    trainer = Trainer(config, Corpus.read(config.data))
+    tensors, model = len(list(trainer.network.parameters())), config.model
+    parts = {"rnn": 1, "gru": 1, "lstm": 2}[model.kind] * model.num_layers * config.training.batch_size
+    full = 12 * trainer.weights + 4 * tensors + 4 * parts * model.hidden_size  # moments, step counts, carried state
+    return (keep + 1) * full + 2 * 4 * trainer.weights
 
 
 @pytest.mark.parametrize("keep", [1, 2, 5])

@@ -12,12 +12,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from charlm.checkpoint.checkpoint import Checkpoint
-from charlm.config.reading import KEYS, read_config
-from charlm.config.settings import Config
+from charlm.config.reading import read_config
+from charlm.config.section import OnResume
+from charlm.config.settings import KEYS, Config
 from charlm.errors import ConfigError
 from charlm.models.network import RecurrentNetwork, check_precision
 from charlm.runs.directory import METRICS
-from charlm.runs.resume_policy import CHANGES_THE_RUN, FREE, SETTLED, adapted
+from charlm.runs.resume_policy import POLICIES, adapted
 from charlm.text.corpus import Corpus
 from charlm.training.trainer import Trainer
 from tests.conftest import TEXT
@@ -72,9 +73,51 @@ CHANGED: dict[str, object] = {
     "run.keep": 1,
 }
 """Every setting, and another value of it than the run was begun with."""
-SETTLED_WORDS = "settled when the run began"
-CHANGES_WORDS = "changes the run"
-ALLOWED_WORDS = "allowed; from here on it is another run"
+FREE = {
+    "data.path",
+    "training.epochs",
+    "training.steps",
+    "training.on_divergence",
+    "training.patience",
+    "training.evaluate_every",
+    "training.device",
+    "run.name",
+    "run.directory",
+    "run.save_every",
+    "run.keep",
+}
+CHANGES_THE_EXPERIMENT = {
+    "model.dropout",
+    "training.batch_size",
+    "training.sequence_length",
+    "training.carry_state",
+    "training.learning_rate",
+    "training.schedule",
+    "training.warmup_fraction",
+    "training.weight_decay",
+    "training.gradient_clip",
+    "training.evaluation_lanes",
+    "training.precision",
+}
+FIXED = {
+    "data.unit",
+    "data.encoding",
+    "data.normalization",
+    "data.documents",
+    "data.minimum_count",
+    "data.validation_fraction",
+    "data.test_fraction",
+    "model.kind",
+    "model.hidden_size",
+    "model.num_layers",
+    "model.embedding_size",
+    "model.nonlinearity",
+    "model.order",
+    "training.seed",
+}
+FIXED_WORDS = "fixed at start"
+CHANGES_WORDS = "changes the experiment"
+ALLOWED_WORDS = "allowed; from here on it is another experiment"
 FREE_WORDS = "may change"
 LENGTH_WORDS = "the learning rate is scheduled anew"
 
@@ -107,9 +150,10 @@ def changed_numbers(first: Checkpoint, second: Checkpoint) -> list[str]:
     return [name for name, expected in first.tensors.items() if not np.array_equal(second.tensors[name], expected)]
 
 
-def test_every_setting_is_classed_exactly_once() -> None:
-    assert KEYS.keys() == FREE | CHANGES_THE_RUN | SETTLED
-    assert len(FREE) + len(CHANGES_THE_RUN) + len(SETTLED) == len(KEYS)
+def test_every_setting_has_the_policy_that_is_tried_below() -> None:
+    lists = {OnResume.FREE: FREE, OnResume.ASK: CHANGES_THE_EXPERIMENT, OnResume.FIXED: FIXED}
+    assert {key: policy for policy, keys in lists.items() for key in keys} == POLICIES
+    assert POLICIES.keys() == KEYS.keys()
 
 
 def test_every_setting_is_tried_below() -> None:
@@ -202,7 +246,7 @@ def test_text_and_run_may_have_moved(
     assert project.newest(name).progress.step == 7
 
 
-@pytest.mark.parametrize("key", sorted(CHANGES_THE_RUN))
+@pytest.mark.parametrize("key", sorted(CHANGES_THE_EXPERIMENT))
 def test_what_changes_the_run_needs_to_be_allowed_once_and_does_change_it(key: str, project: Project) -> None:
     project.finished("whole", BASE)
     was, now = value(interrupt(project).config, key), CHANGED[key]
@@ -243,15 +287,15 @@ def bfloat16_can_be_trained(project: Project) -> bool:
 
 
 @pytest.mark.parametrize("options", [(), ("--allow-change", "{key}")], ids=["plainly", "allowed"])
-@pytest.mark.parametrize("key", sorted(SETTLED - {"model.order"}))
-def test_what_is_settled_never_changes(key: str, options: tuple[str, ...], project: Project) -> None:
+@pytest.mark.parametrize("key", sorted(FIXED - {"model.order"}))
+def test_what_is_fixed_at_start_never_changes(key: str, options: tuple[str, ...], project: Project) -> None:
     was, now = value(interrupt(project).config, key), CHANGED[key]
     before = untouched(project.folder)
     result = project.train("tale", BASE | {key: now}, "--resume", *(option.format(key=key) for option in options))
 
     assert result.exit_code == 4
     assert result.stdout == ""
-    assert told(result.stderr) == [(key, str(was), str(now), SETTLED_WORDS)]
+    assert told(result.stderr) == [(key, str(was), str(now), FIXED_WORDS)]
     assert "another --name" in result.stderr
     assert "--init-from" in result.stderr
     assert untouched(project.folder) == before
@@ -288,7 +332,7 @@ def test_a_refusal_shows_all_that_changed_in_the_order_of_the_config(project: Pr
 
     settled = project.train("tale", changes | {"model.num_layers": 1}, "--resume")
     assert settled.exit_code == 4
-    assert told(settled.stderr) == [("model.num_layers", "2", "1", SETTLED_WORDS), *expected]
+    assert told(settled.stderr) == [("model.num_layers", "2", "1", FIXED_WORDS), *expected]
 
 
 def test_the_folder_keeps_the_settings_that_the_run_goes_on_with(project: Project) -> None:

@@ -1,0 +1,79 @@
+"""A stack of any recurrent cell as a torch module: a plain loop, for cells that torch has no fused kernel for.
+
+It runs the very class that NumPy reads and traces with (see charlm.models.cells), on tensors, so that autograd finds
+the gradients of the equations as they are written there. It is many times slower than a fused kernel.
+
+Letters: B lanes, T steps, L layers, H hidden units, G blocks of weights.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, linear
+
+from charlm.models.cells import Cell
+
+NetworkState = Tensor | tuple[Tensor, ...] | None
+"""Hidden state (L, B, H), in a tuple with the cell state for an LSTM; None is the beginning of a text."""
+
+
+class StepLoop(nn.Module):
+    """Layers of one cell, as ``nn.RNNBase`` has them: names and layout of weights, state, dropout; batch first.
+
+    The weights are not drawn yet.
+    """
+
+    def __init__(self, cell: Cell, input_size: int, hidden_size: int, *, num_layers: int, dropout: float) -> None:
+        super().__init__()
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.dropout = dropout
+        rows = cell.blocks * hidden_size
+        for depth in range(num_layers):
+            shapes = {
+                "weight_ih": (rows, hidden_size if depth else input_size),
+                "weight_hh": (rows, hidden_size),
+                "bias_ih": (rows,),
+                "bias_hh": (rows,),
+            }
+            for name, shape in shapes.items():
+                self.register_parameter(f"{name}_l{depth}", nn.Parameter(torch.empty(shape)))
+
+    def forward(self, rows: Tensor, state: NetworkState = None) -> tuple[Tensor, NetworkState]:
+        """Read rows (B, T, input) from a state; return the last layer's hidden state (B, T, H) and the state after."""
+        return self.run(rows, state, list(self.parameters()))
+
+    def run(self, rows: Tensor, state: NetworkState, weights: Sequence[Tensor]) -> tuple[Tensor, NetworkState]:
+        """Do what `forward` does with these weights, in the order of the module's own."""
+        if state is None:
+            state = (rows.new_zeros(self.num_layers, len(rows), self.hidden_size),) * len(self.cell.memory)
+        parts = state if isinstance(state, tuple) else (state,)
+        after: list[dict[str, Any]] = []
+        for depth in range(self.num_layers):
+            before = {name: part[depth] for name, part in zip(self.cell.memory, parts, strict=True)}
+            if depth:
+                rows = dropout(rows, self.dropout, self.training)
+            rows, last = self._layer(rows, before, weights[4 * depth : 4 * depth + 4])
+            after.append(last)
+        return rows, state_of([torch.stack([last[name] for last in after]) for name in self.cell.memory])
+
+    def _layer(
+        self, rows: Tensor, activations: dict[str, Any], weights: Sequence[Tensor]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Step through rows (B, T, input); return each hidden state (B, T, H) and the last signals."""
+        input_weight, hidden_weight, input_bias, hidden_bias = weights
+        hidden = []
+        for from_input in linear(rows, input_weight, input_bias).unbind(dim=1):  # (B, G·H) each
+            from_hidden: Any = linear(activations["hidden"], hidden_weight, hidden_bias)
+            step: Any = self.cell.step  # written for arrays; tensors have all that it uses
+            activations = step(from_input, from_hidden, activations)
+            hidden.append(activations["hidden"])
+        return torch.stack(hidden, dim=1), activations
+
+
+def state_of(parts: Sequence[Tensor]) -> NetworkState:
+    """Return the state of these tensors (L, B, H), the hidden state first, in the form that torch's modules use."""
+    return tuple(parts) if len(parts) > 1 else parts[0]
