@@ -85,7 +85,7 @@ class Model:
     ) -> Iterator[str]:
         """Return an iterator of pieces of what `generate` returns, as they are written; raises as that does."""
         if length < 0:
-            raise ConfigError(f"must be 0 or more, got {length}", field="length")
+            raise ConfigError(f"must be 0 or more, got {length}.", field="length")
         rows = sample(
             self._model,
             self.vocabulary,
@@ -103,7 +103,7 @@ class Model:
         """
         ids, _ = encode_text(text, self.config.data, self.vocabulary)
         if len(ids) < 2:
-            raise TextError("one character leaves nothing to predict; scoring needs two or more.")
+            raise TextError("one character leaves nothing to predict; scoring needs two or more.", field="text")
         return evaluate(self._model, self.vocabulary, evaluation_streams(ids, 1, self.vocabulary.end))
 
     def next_characters(self, prompt: str, count: int = 5) -> list[tuple[str, float]]:

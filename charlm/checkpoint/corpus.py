@@ -19,7 +19,7 @@ def read_corpus(checkpoint: Checkpoint, split: str) -> Corpus:
     except UnknownCharactersError as error:
         raise TextError(changed) from error
     except TextError as error:
-        raise TextError(f"{unreadable} {error} {instead}") from error
+        raise TextError(f"{unreadable} {error}", instead) from error
     if corpus.sha256 != checkpoint.corpus.sha256:
         raise TextError(changed)
     return corpus

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from charlm.cli.display import facts, printable, say, show, write
+from charlm.cli.messages import message
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def list_runs(directory: DirectoryOption = Path("runs"), as_json: JsonOption = F
             _record(history) | {"latest": history.name == latest, "settings": _values(found, place)}
             for place, history in enumerate(histories)
         ]
-        problems = [{"path": str(run.path), "problem": run.problem} for run in unreadable]
+        problems = [{"path": str(run.path), "problem": message(run.error)} for run in unreadable]
         write(_json({"directory": str(directory), "runs": runs, "unreadable": problems}))
         return
     if histories:
@@ -60,7 +61,7 @@ def list_runs(directory: DirectoryOption = Path("runs"), as_json: JsonOption = F
     elif not unreadable:  # as `git branch` in a new repository: nothing is wrong, there is just nothing
         say(f"charlm: there are no runs in {directory}/ yet. Train one with `charlm train --config FILE`.")
     for run in unreadable:
-        say(f"charlm: {run.problem}")
+        say(f"charlm: {message(run.error)}")
 
 
 @app.command("show")

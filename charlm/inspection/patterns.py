@@ -125,13 +125,13 @@ PATTERNS: dict[str, Callable[[str], Values]] = {
     "white-space": white_space,
     "indentation": indentation,
 }
-"""The built-in patterns, by the name that ``--find`` takes."""
+"""The built-in patterns, by name."""
 
 
 def pattern(name: str, text: str) -> Values:
     """Return the built-in pattern ``name``, or the characters inside matches of the regular expression ``name``.
 
-    Raises ConfigError for an expression that is none.
+    Raises ConfigError for an expression that Python cannot compile.
     """
     if name in PATTERNS:
         return PATTERNS[name](text)
@@ -140,7 +140,9 @@ def pattern(name: str, text: str) -> Values:
             return _inside(re.finditer(name, text, re.MULTILINE), len(text))
     except (re.error, RecursionError, OverflowError) as error:
         raise ConfigError(
-            f"--find {name}: neither a pattern ({', '.join(PATTERNS)}, all) nor a regular expression ({error})."
+            f"{name} is neither the name of a pattern nor a regular expression ({error}). "
+            f"The names are: {', '.join(PATTERNS)}.",
+            field="pattern",
         ) from error
 
 

@@ -152,8 +152,10 @@ def _draw_shifts(values: Values, random: np.random.Generator, name: str) -> NDAr
     possible = np.arange(shortest, len(values) - shortest + 1)
     if len(possible) < spread:
         raise TextError(
-            f"--find {name}: the text is too short to tell this pattern from luck. Half of it has {len(values):,} "
-            f"characters; as long as the pattern lasts, {2 * shortest + spread:,} are needed. Use a longer text."
+            f"the text is too short to tell {name} from chance. Half of it has {len(values):,} characters, and as long "
+            f"as this pattern lasts, {2 * shortest + spread:,} are needed.",
+            "Use a longer text.",
+            field="pattern",
         )
     return np.concatenate([[0], random.choice(possible, SHIFTS, replace=False)])
 

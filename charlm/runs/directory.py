@@ -60,8 +60,9 @@ class RunDirectory:
                 force_to_disk(folder)
         except OSError as error:
             raise StorageError(
-                f"{parent / name}: cannot make the run's folder ({error.strerror}). "
-                "Choose another place with --set run.directory=FOLDER."
+                f"{parent / name}: cannot make the run's folder ({error.strerror}).",
+                "Choose another run.directory.",
+                kind="no run folder",
             ) from error
         run = cls(path, config.run.keep)
         remove_abandoned(parent)
@@ -198,8 +199,9 @@ def check_space(config: Config, weights: int, run: Path | None = None) -> None:
     if free < needed:
         raise StorageError(
             f"{parent / config.run.name}: this run keeps up to {needed / 1e6:,.1f} MB ({config.run.keep} full "
-            f"checkpoints, one more while it is written, and the best), and {free / 1e6:,.1f} MB are free. Free some "
-            "space, lower run.keep, or choose another place with --set run.directory=FOLDER."
+            f"checkpoints, one more while it is written, and the best), and {free / 1e6:,.1f} MB are free.",
+            "Free some space, lower run.keep, or choose another run.directory.",
+            kind="no space",
         )
 
 
@@ -214,7 +216,9 @@ def _locked(path: Path) -> int:
     except BlockingIOError as error:
         os.close(descriptor)
         raise ConfigError(
-            f"{path}: another process is training this run. Wait for its end, or choose another --name."
+            f"{path}: another process is training this run.",
+            "Wait until it has ended, or choose another run.name.",
+            kind="run in use",
         ) from error
     except OSError:  # some network file systems know no locks
         pass

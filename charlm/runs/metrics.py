@@ -28,9 +28,9 @@ def metrics_lines(run: Path) -> list[tuple[str, dict[str, Any]]]:
     path = run / METRICS
     try:
         status = path.stat()
-        plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)  # a pipe would wait for ever
-        if not plain or status.st_size > _LONGEST_METRICS:
-            raise StorageError(f"{path}: cannot read this file (it is no plain one, or too long).")
+        can_be_read = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)  # a pipe would wait for ever
+        if not can_be_read or status.st_size > _LONGEST_METRICS:
+            raise StorageError(f"{path}: cannot read this file (it is not a regular file, or too long).")
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return []
@@ -52,7 +52,7 @@ def _measured(value: object) -> float | None:
     return float(value) if abs(value) <= _LARGEST else None  # no comparison holds for what is no number
 
 
-def _without_half_characters(value: object) -> object:
+def _without_lone_surrogates(value: object) -> object:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
@@ -81,7 +81,7 @@ class Evaluation(BaseModel):
     characters_per_second: Measured = None
     seconds: Measured = None
     """Time since training began."""
-    sample: Annotated[str | None, BeforeValidator(_without_half_characters)] = None
+    sample: Annotated[str | None, BeforeValidator(_without_lone_surrogates)] = None
     """What the model wrote."""
 
     @property

@@ -27,7 +27,7 @@ _LEADING = re.compile(_BLANK_LINES)
 
 
 def ends_marked(files: Iterable[Iterable[str]], documents: Documents) -> Iterator[str]:
-    """Yield the text of ``files``, each given in pieces, with half a character U+D800 for every end."""
+    """Yield the text of ``files``, each given in pieces, with the lone surrogate U+D800 for every end."""
     yield _END
     for pieces in files:
         last = _END

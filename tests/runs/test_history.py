@@ -154,8 +154,8 @@ def test_runs_are_listed_by_age_and_one_that_cannot_be_read_hinders_none(tmp_pat
 
     assert [run.name for run in found] == ["old", "middle", "new"]
     assert [run.path.name for run in unreadable] == ["bad", "worse"]
-    assert "data.tail" in unreadable[0].problem
-    assert "metrics.jsonl: cannot read this file" in unreadable[1].problem
+    assert "data.tail" in str(unreadable[0].error)
+    assert "metrics.jsonl: cannot read this file" in str(unreadable[1].error)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file", "x" * 300])
