@@ -26,7 +26,9 @@ class CharlmError(Exception):
     def __init__(
         self, problem: str, remedy: str = "", *, field: str = "", kind: str = "", names: Collection[str] = ()
     ) -> None:
-        super().__init__(" ".join(part for part in (f"{field}: {problem}" if field else problem, remedy) if part))
+        whole = f"{field}: {problem}" if field else problem
+        gap = " " if remedy and not problem.endswith("\n") else ""
+        super().__init__(f"{whole}{gap}{remedy}")
         self.problem = problem
         """What is wrong, and with what."""
         self.remedy = remedy

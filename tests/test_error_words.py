@@ -29,6 +29,15 @@ TO_BE_MERGED = {
     "training/start.py",
 }
 """Files that are rewritten on another branch."""
+KINDS_TO_BE_MERGED = {
+    "another text",
+    "changes experiment",
+    "counted or trained",
+    "fixed at start",
+    "fixed at start, counted",
+    "wrong config",
+}
+"""Kinds that those files will raise."""
 
 
 def name_of(path: Path) -> str:
@@ -101,7 +110,14 @@ def test_the_scan_finds_options_in_strings_and_in_parts_of_them_but_not_in_docst
 
 
 def test_every_kind_of_error_has_a_remedy_on_the_command_line_and_every_remedy_its_kind() -> None:
-    assert keywords("kind").keys() == REMEDIES.keys()
+    assert keywords("kind").keys() | KINDS_TO_BE_MERGED == REMEDIES.keys()
+
+
+def test_a_remedy_may_repeat_itself_for_each_name() -> None:
+    error = ConfigError("these settings differ:\n  a\n", "Allow them.", kind="changes experiment", names=["a.b", "c.d"])
+
+    assert str(error) == "these settings differ:\n  a\nAllow them."
+    assert message(error) == "these settings differ:\n  a\nIf that is meant, add --allow-change a.b --allow-change c.d."
 
 
 def test_every_field_is_an_argument_and_the_command_line_has_an_option_for_it() -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.cli.display import as_json, facts, show, write
+from charlm.cli.delivery import as_json
+from charlm.cli.display import facts, show, write
 from charlm.cli.loading import (
     CheckpointOption,
     DeviceOption,

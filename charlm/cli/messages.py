@@ -12,8 +12,15 @@ OPTIONS = {"signals": "--signal", "pattern": "--find"}
 """The option of a field, where it is not the field's own name."""
 
 REMEDIES: dict[str, str | Callable[..., str]] = {
+    "another text": "Bring that back, or start a run of its own with another --name (--init-from takes this one's "
+    "weights along).",
+    "changes experiment": lambda *keys: f"If that is meant, add {' '.join(f'--allow-change {key}' for key in keys)}.",
+    "counted or trained": "Start a run of its own with another --name.",
     "diverged": "Where the run has saved a checkpoint, go on from it with "
     "`--resume --set training.learning_rate=RATE --allow-change training.learning_rate`.",
+    "fixed at start": "Take back what is fixed at start, or start a run of its own with another --name (--init-from "
+    "takes this one's weights along, if its sizes stay).",
+    "fixed at start, counted": "Take back what is fixed at start, or start a run of its own with another --name.",
     "no curves": "Free some space, move away what is there, or train without --tensorboard.",
     "no folder of runs": "Train one with `charlm train --config FILE`, or say where they are with --directory.",
     "no latest run": "Train one with `charlm train --config FILE`, or name a checkpoint with --checkpoint.",
@@ -23,9 +30,10 @@ REMEDIES: dict[str, str | Callable[..., str]] = {
     "no whole checkpoint": "Start a new run from its best weights: --name NEW --init-from {}.",
     "not a run": "`charlm runs` lists runs.",
     "run in use": "Wait until it has ended, or choose another --name.",
+    "wrong config": "",
     "short text": "Give a longer one with --text or --file.",
 }
-"""What to do about each kind of error: a template for the error's names, or a function of them."""
+"""What to do about each kind of error: a template for the error's names, or a function of them; empty for nothing."""
 
 
 def option(field: str) -> str:
@@ -41,4 +49,4 @@ def message(error: CharlmError) -> str:
         remedy = remedy(*error.names)
     elif error.kind in REMEDIES:
         remedy = remedy.format(*error.names)
-    return f"{problem} {remedy}" if remedy else problem
+    return str(CharlmError(problem, remedy))

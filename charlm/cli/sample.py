@@ -1,6 +1,5 @@
 """``charlm sample``: write text with a model."""
 
-import json
 import secrets
 import sys
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charlm.cli.delivery import as_json
 from charlm.cli.display import say, show, write
 from charlm.cli.loading import (
     CheckpointOption,
@@ -71,7 +71,7 @@ def sample(
     novelty: Annotated[
         bool, typer.Option("--novelty", help="Mark what stands verbatim in the training text, and say how much is new.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of plain text.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of plain text.")] = False,
     device: DeviceOption = "cpu",
 ) -> None:
     """Write text: the prompt, then what the model makes of it, to --length or to an end that it has learned to set."""
@@ -97,18 +97,18 @@ def sample(
     say_unknown(before, opened.vocabulary)
     writer = Writer(opened, before, None if stop is None else unescape(stop))
     if next_ is not None:
-        _show_next(model, opened, before, options, next_, as_json)
-    elif as_json or novelty:
+        _show_next(model, opened, before, options, next_, json_)
+    elif json_ or novelty:
         samples = columns(islice(rows, length), num_samples)
         found = _comparison(opened, map(writer.item, samples)) if novelty else None
-        if found and not as_json:
+        if found and not json_:
             write(f"{writer.between.join(found.texts())}\n\n{found.sentence}\n\n")
             show(found.table())
             return
         settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": used_seed}
         texts = {"prompt": writer.prompt, "samples": list(map(writer.text, samples))}
         record = {"checkpoint": str(path)} | settings | texts | ({"novelty": found.values()} if found else {})
-        write(json.dumps(record, ensure_ascii=False) + "\n")
+        write(as_json(record))
     else:
         _write(writer, islice(rows, length), num_samples)
 
@@ -119,13 +119,13 @@ def _show_next(
     prompt: str,
     options: "SamplingOptions",
     count: int,
-    as_json: bool,
+    json_: bool,
 ) -> None:
     from charlm.cli.next_characters import show_next
     from charlm.sampling import next_probabilities
 
     vocabulary = checkpoint.vocabulary
-    show_next(next_probabilities(model, vocabulary, prompt, options), vocabulary, count, as_json)
+    show_next(next_probabilities(model, vocabulary, prompt, options), vocabulary, count, json_)
 
 
 def _comparison(checkpoint: "Checkpoint", samples: "Iterable[Ids]") -> "Copying":

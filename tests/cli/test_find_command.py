@@ -15,7 +15,7 @@ import pytest
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.cli import unit_search
 from charlm.inspection.ablation import Ablation, ablate
-from charlm.inspection.patterns import PATTERNS, pattern
+from charlm.inspection.patterns import PATTERNS, values_of
 from charlm.inspection.trace import TraceSelection, Unit
 from charlm.inspection.units import Finding, find
 from charlm.models.recurrent import tensor_shapes
@@ -52,13 +52,13 @@ def lstm(trained: dict[str, Path]) -> str:
 def found_in(run: str | Path, name: str, watched: TraceSelection | None = None, text: str = SEARCHED) -> list[Finding]:
     """Return what the finder itself says."""
     checkpoint = Checkpoint.load(Path(run) / "best.safetensors")
-    return find(checkpoint.model(), checkpoint.vocabulary.encode(text), {name: pattern(name, text)}, watched)[name]
+    return find(checkpoint.model(), checkpoint.vocabulary.encode(text), {name: values_of(name, text)}, watched)[name]
 
 
 def ablated(run: str | Path, layer: int, index: int, *names: str) -> Ablation:
     """Return what ablation itself says."""
     checkpoint = Checkpoint.load(Path(run) / "best.safetensors")
-    patterns = {name: pattern(name, SEARCHED) for name in names}
+    patterns = {name: values_of(name, SEARCHED) for name in names}
     return ablate(checkpoint.model(), checkpoint.vocabulary.encode(SEARCHED), layer, index, patterns)
 
 

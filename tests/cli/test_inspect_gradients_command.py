@@ -378,7 +378,10 @@ def test_a_terminal_gets_colour_and_its_own_width(trained: dict[str, Path], fold
 def test_a_terminal_is_spared_a_picture(trained: dict[str, Path], folder: Path) -> None:
     arguments = ("inspect-gradients", "-c", str(trained["rnn"]), "--lags", "5", "--format", "png")
     code, shown = run_on_terminal(folder, *arguments)
-    assert (code, shown) == (2, "charlm: png is no text for a terminal; name a file with --output FILE.\n")
+    assert (code, shown) == (
+        2,
+        "charlm: --format png: this is binary and would not show on a terminal. Use --output FILE.\n",
+    )
 
 
 # Mistakes
