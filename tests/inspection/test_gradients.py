@@ -231,7 +231,7 @@ def test_a_network_that_hands_nothing_on_lets_nothing_through() -> None:
 
 def test_an_explosion_past_all_numbers_is_not_called_a_gradient_of_nothing() -> None:
     """The state itself leaves float64 here, after 1,024 doublings."""
-    with pytest.raises(CharlmError, match="^lags: .*fewer lags"):
+    with pytest.raises(CharlmError, match=r"^lags: .*fewer lags"):
         gradient_by_lag(linear_network(2.0), ids_of(2000), 600, 4)
 
 

@@ -83,7 +83,7 @@ def test_a_signal_that_the_cell_lacks_is_refused_with_those_it_has(trained) -> N
     checkpoint = Checkpoint.load(trained["gru"] / "best.safetensors")
 
     with pytest.raises(
-        ConfigError, match="^signals: forget is not a signal of this gru, which has hidden, reset, update, candidate"
+        ConfigError, match=r"^signals: forget is not a signal of this gru, which has hidden, reset, update, candidate"
     ):
         trace(checkpoint.model(), checkpoint.vocabulary.encode("The"), ["forget"])
 
