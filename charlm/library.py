@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.config.reading import read_config
 from charlm.config.settings import Config, DataConfig
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from charlm.training.loop import Observer, OnEvaluation
     from charlm.training.scalars import Scalars
     from charlm.training.start import Start
+
+_ARGUMENTS = {"data.path": "texts", "run.name": "name"}
+"""The arguments of `train` that replace settings, by the setting."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ def _resolved(texts: Sequence[str | Path], config: Config | str | Path | None, n
     path = tuple(map(str, texts))
     if resolved is None:
         if not path:
-            raise ConfigError("there is nothing to train on: give the path of a text, or a config.")
+            raise ConfigError("there is nothing to train on.", "Give the path of a text, or a config.")
         resolved = Config(data=DataConfig(path=path))
     changes: dict[str, dict[str, object]] = {}
     if path:
@@ -175,7 +180,18 @@ def _resolved(texts: Sequence[str | Path], config: Config | str | Path | None, n
     if name is not None:
         changes["run"] = {"name": name}
     tree = resolved.model_dump()
-    return Config.model_validate(tree | {part: tree[part] | values for part, values in changes.items()})
+    try:
+        return Config.model_validate(tree | {part: tree[part] | values for part, values in changes.items()})
+    except ValidationError as error:
+        raise _argument_error(error) from error
+
+
+def _argument_error(error: ValidationError) -> ConfigError:
+    """Return what is wrong with the argument of `train` that a setting was taken from."""
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"][:2]))
+    reason = first["msg"].removeprefix("Value error, ")
+    return ConfigError(f"{reason}, got {first['input']!r}.", field=_ARGUMENTS.get(key, key))
 
 
 def _ignore(_: str) -> None:

@@ -86,6 +86,8 @@ class Model:
         """Return an iterator of pieces of what `generate` returns, as they are written; raises as that does."""
         if length < 0:
             raise ConfigError(f"must be 0 or more, got {length}.", field="length")
+        if seed is not None and seed < 0:
+            raise ConfigError(f"must be 0 or more, got {seed}.", field="seed")
         rows = sample(
             self._model,
             self.vocabulary,
@@ -109,8 +111,10 @@ class Model:
     def next_characters(self, prompt: str, count: int = 5) -> list[tuple[str, float]]:
         """Return the ``count`` likeliest characters after ``prompt`` and the probability of each, likeliest first.
 
-        Raises UnknownCharactersError.
+        Raises UnknownCharactersError, and ConfigError for a negative count.
         """
+        if count < 0:
+            raise ConfigError(f"must be 0 or more, got {count}.", field="count")
         p, _ = next_probabilities(self._model, self.vocabulary, prompt, SamplingOptions(temperature=1.0))
         best = np.argsort(-p, kind="stable")[:count].tolist()
         return [(self.vocabulary.symbols[index], float(p[index])) for index in best]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from charlm.errors import CharlmError
 
-OPTIONS = {"signals": "--signal", "pattern": "--find"}
+OPTIONS = {"count": "--next", "pattern": "--find", "signals": "--signal"}
 """The option of a field, where it is not the field's own name."""
 
 REMEDIES: dict[str, str | Callable[..., str]] = {
