@@ -84,7 +84,7 @@ def never_written(vocabulary: Vocabulary) -> NDArray[np.intp]:
 
 
 def context(vocabulary: Vocabulary, prompt: str) -> Ids:
-    """Return the ids that are read before anything is written: the prompt, behind an end where items have ends.
+    """Return the ids that are read before anything is written: the prompt, after an end where items have ends.
 
     An empty text is taken to follow a newline, or the first symbol where there is no newline. Raises
     UnknownCharactersError.
@@ -152,7 +152,7 @@ def log_probabilities(
     if options.top_p is not None:
         ranked = _ranked(scores)
         falling = np.take_along_axis(scores, ranked, axis=-1)
-        likelier = np.exp(falling).cumsum(axis=-1) - np.exp(falling)  # the mass of all that stands before
+        likelier = np.exp(falling).cumsum(axis=-1) - np.exp(falling)  # the mass of all that are likelier
         np.put_along_axis(scores, ranked, np.where(likelier < options.top_p, falling, -np.inf), axis=-1)
         scores = _normalized(scores)
     return scores

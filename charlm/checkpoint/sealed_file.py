@@ -45,7 +45,7 @@ def sealed(record: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> by
 
 
 def _json(record: Mapping[str, Any]) -> str:
-    """Return the record as text that UTF-8 can hold: a file's name may have half characters."""
+    """Return the record as text that UTF-8 can hold: a file's name may have lone surrogates."""
     text = json.dumps(record, ensure_ascii=False)
     try:
         text.encode()

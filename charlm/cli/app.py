@@ -52,8 +52,8 @@ app.add_typer(config.app, name="config")
 app.add_typer(runs.app, name="runs")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"charlm {__version__}")
         raise typer.Exit
 

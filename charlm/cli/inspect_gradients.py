@@ -58,7 +58,7 @@ def inspect_gradients(
     text: Annotated[
         str | None,
         typer.Option(
-            help=r"Show instead how much the guess after this text hangs on each of its characters; \n and \t are "
+            help=r"Show instead how much the prediction after this text depends on each of its characters; \n and \t are "
             "understood.",
             show_default=False,
         ),

@@ -18,15 +18,18 @@ REMEDIES: dict[str, str | Callable[..., str]] = {
     "counted or trained": "Start a run of its own with another --name.",
     "diverged": "Where the run has saved a checkpoint, go on from it with "
     "`--resume --set training.learning_rate=RATE --allow-change training.learning_rate`.",
+    "empty text": "Give some with --text or --file.",
     "fixed at start": "Take back what is fixed at start, or start a run of its own with another --name (--init-from "
     "takes this one's weights along, if its sizes stay).",
     "fixed at start, counted": "Take back what is fixed at start, or start a run of its own with another --name.",
+    "no corpus": "Restore the corpus, or give another text where the command has --file.",
     "no curves": "Free some space, move away what is there, or train without --tensorboard.",
     "no folder of runs": "Train one with `charlm train --config FILE`, or say where they are with --directory.",
     "no latest run": "Train one with `charlm train --config FILE`, or name a checkpoint with --checkpoint.",
     "no run folder": "Choose another place with --set run.directory=FOLDER.",
     "no runs": "Name another folder with --directory.",
     "no space": "Free some space, lower run.keep, or choose another place with --set run.directory=FOLDER.",
+    "no test text": "Use --split validation.",
     "no whole checkpoint": "Start a new run from its best weights: --name NEW --init-from {}.",
     "not a run": "`charlm runs` lists runs.",
     "run in use": "Wait until it has ended, or choose another --name.",

@@ -199,10 +199,10 @@ def _run_table(histories: "Sequence[History]", found: "Sequence[Difference]", la
 def _apart(history: "History", values: Mapping[str, object]) -> str:
     """Return in few words the settings that tell a run apart from others, as far as they are not at their default."""
     chosen = {change.key for change in history.chosen} | {"data.path"}
-    told = {key: value for key, value in values.items() if key in chosen and key not in _IN_MODEL}
-    if told.get("training.epochs", 0) is None:  # the number of steps tells it
-        del told["training.epochs"]
-    return ", ".join(f"{key.partition('.')[2]} {_shown(value)}" for key, value in told.items())
+    shown = {key: value for key, value in values.items() if key in chosen and key not in _IN_MODEL}
+    if shown.get("training.epochs", 0) is None:  # the number of steps tells it
+        del shown["training.epochs"]
+    return ", ".join(f"{key.partition('.')[2]} {_shown(value)}" for key, value in shown.items())
 
 
 def _comparison_table(histories: "Sequence[History]", found: "Sequence[Difference]") -> "RenderableType":

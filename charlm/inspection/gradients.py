@@ -67,7 +67,7 @@ def _sizes(
 
 
 def saliency(network: RecurrentNetwork, ids: Ids) -> NDArray[np.float64]:
-    """Return how much the guess after ids (T,) hangs on each of them, (T,).
+    """Return how much the prediction after ids (T,) depends on each of them, (T,).
 
     It is the length of the gradient of the likeliest next symbol's log-probability with respect to what the first
     layer is given for each character (Madsen, "Visualizing memorization in RNNs", Distill 2019).

@@ -20,7 +20,7 @@ from charlm.text.vocabulary import Ids
 
 @dataclass(frozen=True)
 class Unit:
-    """One number to watch: the signal of a unit in a layer; layers and units count from 0."""
+    """One number of a trace: the signal of a unit in a layer; layers and units count from 0."""
 
     signal: str
     layer: int
@@ -96,17 +96,22 @@ def trace(
     Raises TextError for an empty text, and ConfigError for a signal or layer that the model does not have.
     """
     if len(ids) == 0:
-        raise TextError("it is empty, so there is nothing to read.", "Give at least one character.", field="text")
+        raise TextError(
+            "it is empty, so there is nothing to read.",
+            "Give at least one character.",
+            field="text",
+            kind="empty text",
+        )
     (whole,) = pieces(model, ids, TraceSelection(signals, layers), len(ids))
     return whole
 
 
-def pieces(model: RecurrentModel, ids: Ids, watched: TraceSelection, length: int) -> Iterator[Trace]:
+def pieces(model: RecurrentModel, ids: Ids, selection: TraceSelection, length: int) -> Iterator[Trace]:
     """Yield the trace of ids (T,) in pieces of ``length`` characters, so that a long text takes little memory.
 
     Raises ConfigError for a signal or layer that the model does not have.
     """
-    names, layers = watched.check(model)
+    names, layers = selection.check(model)
     return _pieces(model, ids, names, layers, length)
 
 

@@ -1,4 +1,4 @@
-"""Gradients as a page, without a script: a chart over lags, or text coloured by what a guess hangs on."""
+"""Gradients as a page, without a script: a chart over lags, or text coloured by what a prediction depends on."""
 
 import math
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ def lag_page(found: Mapping[str, GradientByLag]) -> str:
 
 
 def saliency_page(found: Mapping[str, Saliency]) -> str:
-    """Return the page of texts, each character coloured by how much the guess after the text hangs on it."""
+    """Return the page of texts, each character coloured by how much the prediction after the text depends on it."""
     texts = {}
     for name, saliency in found.items():
         largest = float(saliency.sizes.max()) or 1.0

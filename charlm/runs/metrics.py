@@ -21,7 +21,7 @@ _LARGEST = 1e100
 
 
 def metrics_lines(run: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Return each line of a run's ``metrics.jsonl`` that tells of a step, as it stands there and what it says.
+    """Return each line of a run's ``metrics.jsonl`` that tells of a step, as it is there and what it says.
 
     None before the first evaluation. Raises StorageError when the disk refuses.
     """
@@ -49,7 +49,7 @@ def _measured(value: object) -> float | None:
     """Return a number; None for whatever measures nothing."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) <= _LARGEST else None  # no comparison holds for what is no number
+    return float(value) if abs(value) <= _LARGEST else None  # no comparison holds for what is not a number
 
 
 def _without_lone_surrogates(value: object) -> object:

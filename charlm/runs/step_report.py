@@ -51,10 +51,10 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Rollback:
-    """Training ran away, went back to the last checkpoint, and goes on from there at half the rate."""
+    """Training diverged, went back to the last checkpoint, and goes on from there at half the rate."""
 
     reason: str
-    """What ran away, and at which step."""
+    """What diverged, and at which step."""
     step: int
     """The step it went back to."""
     count: int
@@ -64,7 +64,7 @@ class Rollback:
 
 
 def bits_per_character(nats: float) -> float:
-    """Return a loss in nats as bits: the same surprise, counted in yes-or-no questions."""
+    """Return a loss in nats as bits: the same surprisal, counted in yes-or-no questions."""
     return nats / math.log(2)
 
 

@@ -92,8 +92,8 @@ class Corpus:
         return int(self.vocabulary.end is not None)
 
     def _check_splits(self, data: DataConfig) -> None:
-        wanted = {"train": 1.0, "validation": data.validation_fraction, "test": data.test_fraction}
-        for name, fraction in wanted.items():
+        fractions = {"train": 1.0, "validation": data.validation_fraction, "test": data.test_fraction}
+        for name, fraction in fractions.items():
             split: Ids = getattr(self, name)
             if fraction and len(split) < 2:
                 whole, left, needed = f"{len(self.ids):,} {data.unit}s", str(len(split)), "2"

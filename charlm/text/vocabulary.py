@@ -8,7 +8,7 @@
       l → 2 → [0 0 1 0]
       o → 3 → [0 0 0 1]
 
-Symbols are sorted by code point; special symbols stand behind them. A byte is held as the character
+Symbols are sorted by code point; special symbols follow them. A byte is held as the character
 of the same number, so both units are looked up in one table over code points.
 """
 
@@ -34,7 +34,7 @@ Ids = NDArray[np.unsignedinteger[Any]]
 
 UNKNOWN = "<unk>"
 END = "<end>"
-"""The special symbol that ends every item of a text of separate ones, and stands before the first."""
+"""The special symbol that ends every item of a text of separate ones, and precedes the first."""
 _NOT_THERE = -1
 _SHOWN = 10
 _LONGEST_SPECIAL = 40
@@ -185,7 +185,7 @@ class Vocabulary:
 
     def marks(self, ids: Sequence[int] | NDArray[Any]) -> list[str]:
         """Return one printable character for each id (N,): itself, or a mark for what shows nothing."""
-        highest = "\x7f" if self.unit == "byte" else chr(sys.maxunicode)  # other bytes are no characters alone
+        highest = "\x7f" if self.unit == "byte" else chr(sys.maxunicode)  # other bytes are not characters alone
         shown = [marked(symbol) if len(symbol) == 1 and symbol <= highest else REPLACEMENT for symbol in self.symbols]
         if self.end is not None:
             shown[self.end] = "␃"

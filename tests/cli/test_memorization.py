@@ -160,7 +160,7 @@ def test_below_the_text_stand_a_sentence_and_a_table(parrot: str, charlm: Run) -
     found = compared(charlm, *arguments)["novelty"]
     below = charlm("sample", *arguments, "--novelty").stdout.split("\n\n", 1)[1].splitlines()
     assert below[0] == (
-        f"The longest stretch that stands in the training text has {found['longest']} characters: "
+        f"The longest stretch that appears verbatim in the training text has {found['longest']} characters: "
         f"{found['longest_text']!r}"
     )
     table = [re.split(r"\s{2,}", line.strip()) for line in below[below.index("") + 1 :]]
