@@ -1,4 +1,4 @@
-"""Baselines for a score: models that need no training, on the same text, read in the same lanes.
+"""What a score is compared with: models that need no training, on the same text, in the same lanes.
 
 uniform     every symbol equally likely: log2 V
 Markov k    counts of the last k characters of the training text
@@ -14,11 +14,19 @@ import numpy as np
 from charlm.models.markov import MarkovModel
 from charlm.models.ngram_counts import counted
 from charlm.text.batches import PADDING, BatchSource
+from charlm.text.corpus import Corpus
 from charlm.text.decoding import REPLACEMENT
 from charlm.text.vocabulary import END, UNKNOWN, Ids, Vocabulary
 
 ORDERS = (0, 1, 3, 5)
 """Orders of the Markov models: the unigram, the Markov chain, and two AR(k)."""
+
+
+def baseline_bits(corpus: Corpus, ids: Ids, streams: BatchSource) -> dict[str, float]:
+    """Return by name the bits a character of each baseline for text ids (M,), read in the lanes of ``streams``."""
+    vocabulary = corpus.vocabulary
+    markov = {f"Markov {order}": bits for order, bits in markov_bits(corpus.train, vocabulary, streams)}
+    return {"uniform": uniform_bits(vocabulary)} | markov | {"xz -9": xz_bits(corpus.train, ids, vocabulary)}
 
 
 def uniform_bits(vocabulary: Vocabulary) -> float:

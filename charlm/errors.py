@@ -4,17 +4,18 @@
     ├── ConfigError                  2   a setting or an option that cannot be
     ├── TextError                    2   a text that cannot be read or used
     │   └── UnknownCharactersError   2   characters outside the vocabulary
-    ├── DivergenceError              3   training ran away
+    ├── DivergenceError              3   training diverged
     ├── CheckpointError              4   a checkpoint missing or incompatible
     │   └── DamagedCheckpointError   4   a checkpoint whose bytes are not what was written
     └── StorageError                74   the disk (or the pipe) refused
 
-Every message is a sentence that names the thing, the place and the way out. Whatever is not in
-this tree is a bug and keeps its traceback.
+Every message says where, what is wrong, and what to do about it, in the words of a caller in Python:
+"temperature: must be 0 (argmax) or a positive number, got -1." A user interface puts its own words in
+their place (`charlm.cli.messages`). Whatever is not in this tree is a bug and keeps its traceback.
 """
 
 from collections.abc import Collection
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class CharlmError(Exception):
@@ -39,6 +40,10 @@ class CharlmError(Exception):
         self.names = tuple(names)
         """The settings or files that the remedy speaks of."""
 
+    def at(self, place: object) -> Self:
+        """Return the same error with a place, such as a file, put before its problem."""
+        return type(self)(f"{place}: {self.problem}", self.remedy, field=self.field, kind=self.kind, names=self.names)
+
 
 class ConfigError(CharlmError):
     """A setting, an option or an argument that cannot be."""
@@ -57,7 +62,7 @@ class UnknownCharactersError(TextError):
 
 
 class DivergenceError(CharlmError):
-    """Training ran away: the loss or the gradient is no longer a finite number."""
+    """Training diverged: the loss or the gradient is no longer a finite number."""
 
     exit_code = 3
 

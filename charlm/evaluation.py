@@ -41,7 +41,7 @@ class Score:
     utf8_bytes: int | None
     """Bytes of the characters predicted, in UTF-8; None where some are unknown (``<unk>``)."""
     correct: int
-    """Predictions whose likeliest symbol was the one that came."""
+    """Predictions whose likeliest symbol was the target."""
     unknown: int
     """Characters predicted that are outside the vocabulary: read and scored as ``<unk>``."""
 

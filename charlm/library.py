@@ -170,7 +170,7 @@ def _resolved(texts: Sequence[str | Path], config: Config | str | Path | None, n
     path = tuple(map(str, texts))
     if resolved is None:
         if not path:
-            raise ConfigError("there is nothing to train on: give the path of a text, or a config.")
+            raise ConfigError("there is nothing to train on.", "Give the path of a text, or a config.")
         resolved = Config.model_validate({"data": {"path": path}})
     changes: dict[str, dict[str, object]] = {}
     if path:

@@ -85,7 +85,9 @@ class Model:
     ) -> Iterator[str]:
         """Return an iterator of pieces of what `generate` returns, as they are written; raises as that does."""
         if length < 0:
-            raise ConfigError(f"must be 0 or more, got {length}", field="length")
+            raise ConfigError(f"must be 0 or more, got {length}.", field="length")
+        if seed is not None and seed < 0:
+            raise ConfigError(f"must be 0 or more, got {seed}.", field="seed")
         rows = sample(
             self._model,
             self.vocabulary,
@@ -103,14 +105,16 @@ class Model:
         """
         ids, _ = encode_text(text, self.config.data, self.vocabulary)
         if len(ids) < 2:
-            raise TextError("one character leaves nothing to predict; scoring needs two or more.")
+            raise TextError("one character leaves nothing to predict; scoring needs two or more.", field="text")
         return evaluate(self._model, self.vocabulary, evaluation_streams(ids, 1, self.vocabulary.end))
 
     def next_characters(self, prompt: str, count: int = 5) -> list[tuple[str, float]]:
         """Return the ``count`` likeliest characters after ``prompt`` and the probability of each, likeliest first.
 
-        Raises UnknownCharactersError.
+        Raises UnknownCharactersError, and ConfigError for a negative count.
         """
+        if count < 0:
+            raise ConfigError(f"must be 0 or more, got {count}.", field="count")
         p, _ = next_probabilities(self._model, self.vocabulary, prompt, SamplingOptions(temperature=1.0))
         best = np.argsort(-p, kind="stable")[:count].tolist()
         return [(self.vocabulary.symbols[index], float(p[index])) for index in best]

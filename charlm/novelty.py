@@ -1,6 +1,6 @@
-"""Did it copy? Which stretches of a sample stand verbatim in a text, and what share of it is found nowhere there.
+"""Did it copy? Which stretches of a sample appear verbatim in a text, and what share of it is found nowhere there.
 
-For each place of the sample the length of the longest stretch that begins there and stands in the text is found
+For each place of the sample the length of the longest stretch that begins there and appears in the text is found
 exactly, in two ways that share the work:
 
     n-grams of up to 8 ids   the sample's distinct ones are numbered, n by n: an (n + 1)-gram is the number of its
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from charlm.text.vocabulary import Ids
 
 _GRAM = 8
-"""Ids up to which n-grams are looked up: few longer ones of a sample stand in natural text, unless it was copied."""
+"""Ids up to which n-grams are looked up: few longer ones of a sample appear in natural text, unless it was copied."""
 
 _PIECE = 1 << 20
 """Places of the text that are looked up at a time."""
@@ -38,10 +38,10 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True)
 class Novelty:
-    """What of a sample stands verbatim in a text."""
+    """What of a sample appears verbatim in a text."""
 
     longest: NDArray[np.int64]
-    """Length (N,) of the longest stretch that begins at each place and stands in the text; 0 where not even one id."""
+    """Length (N,) of the longest stretch that begins at each place and appears in the text; 0 where not even one id."""
 
     def share_new(self, n: int) -> float | None:
         """Return the share of the sample's n-grams, place by place, that the text lacks; None where it has none."""
@@ -49,18 +49,18 @@ class Novelty:
         return float((places < n).mean()) if places.size else None
 
     def stretches(self, minimum: int = 1) -> list[Stretch]:
-        """Return the stretches of at least ``minimum`` ids that stand in the text and cannot be made longer, in order.
+        """Return the stretches of at least ``minimum`` ids that appear in the text and cannot be made longer, in order.
 
         None lies within another, but two may overlap, when the text has both and not the two joined. `covered`
         tells each place once.
         """
-        ends = np.arange(len(self.longest)) + self.longest  # they never fall: less of a stretch stands there too
+        ends = np.arange(len(self.longest)) + self.longest  # they never fall: a part of a stretch appears there too
         further = ends > np.concatenate([[0], ends[:-1]])
         starts = np.flatnonzero(further & (self.longest >= max(minimum, 1)))
         return [Stretch(int(start), int(ends[start])) for start in starts]
 
     def longest_stretch(self) -> Stretch | None:
-        """Return the longest stretch that stands in the text, the first of equals; None where no id does."""
+        """Return the longest stretch that appears in the text, the first of equals; None where no id does."""
         return max(self.stretches(), key=lambda stretch: stretch.end - stretch.start, default=None)
 
     def covered(self, minimum: int = 1) -> NDArray[np.bool_]:
@@ -72,7 +72,7 @@ class Novelty:
 
 
 def novelty(sample: Ids, text: Ids) -> Novelty:
-    """Find what of ``sample`` (N,) stands verbatim in ``text`` (M,); both are ids of one vocabulary.
+    """Find what of ``sample`` (N,) appears verbatim in ``text`` (M,); both are ids of one vocabulary.
 
     The text may be mapped from a disk; it is read a piece at a time. Seconds for 10 million ids.
     """
@@ -93,24 +93,24 @@ class _Reader:
 
     def __init__(self, alphabet: Ids, text: Ids) -> None:
         self.text = text
-        self.stranger = len(alphabet)
-        self._table = np.full(int(alphabet[-1]) + 2, self.stranger, np.int64)
+        self.unknown = len(alphabet)
+        self._table = np.full(int(alphabet[-1]) + 2, self.unknown, np.int64)
         self._table[alphabet] = np.arange(len(alphabet))
 
     def __call__(self, start: int, end: int) -> NDArray[np.int64]:
-        """Return the symbols from ``start`` to ``end``, strangers past the end of the text."""
-        symbols = np.full(end - start, self.stranger, np.int64)
+        """Return the symbols from ``start`` to ``end``, `unknown` past the end of the text."""
+        symbols = np.full(end - start, self.unknown, np.int64)
         ids = self.text[start:end]
         symbols[: len(ids)] = self._table.take(ids, mode="clip")
         return symbols
 
-    def backwards(self, wanted: NDArray[np.bool_]) -> Iterator[int]:
-        """Yield the symbols of the ``wanted`` places (M,) from last to first, a stranger where some are left out."""
-        kept = wanted.copy()
-        kept[1:] |= wanted[:-1]
-        for start in reversed(range(0, len(wanted), _PIECE)):
-            piece = slice(start, min(start + _PIECE, len(wanted)))
-            symbols = np.where(wanted[piece], self(piece.start, piece.stop), self.stranger)
+    def backwards(self, places: NDArray[np.bool_]) -> Iterator[int]:
+        """Yield the symbols of ``places`` (M,) from last to first, `unknown` where some are left out."""
+        kept = places.copy()
+        kept[1:] |= places[:-1]
+        for start in reversed(range(0, len(places), _PIECE)):
+            piece = slice(start, min(start + _PIECE, len(places)))
+            symbols = np.where(places[piece], self(piece.start, piece.stop), self.unknown)
             yield from symbols[kept[piece]][::-1].tolist()
 
 
@@ -118,7 +118,7 @@ class _Level(NamedTuple):
     """The sample's n-grams of one length; a name is an n-gram's place among the distinct ones."""
 
     keys: NDArray[np.int64]
-    """Name of the first n − 1 ids · (A + 1) + the last symbol: sorted, with a number behind that is no key."""
+    """Name of the first n − 1 ids · (A + 1) + the last symbol: sorted, followed by a number that is not a key."""
     names: NDArray[np.int64]
     """Name of the n-gram at each place (N − n + 1,)."""
 
@@ -135,7 +135,7 @@ def _levels(symbols: NDArray[np.intp], size: int) -> list[_Level]:
 def _short(levels: Sequence[_Level], reader: _Reader) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Look up all n-grams of the text.
 
-    Return for each place of the sample (N,) the longest n-gram that stands in the text, and for each place of the
+    Return for each place of the sample (N,) the longest n-gram that appears in the text, and for each place of the
     text (M,) whether it lies in one of the sample's longest n-grams.
     """
     seen = [np.zeros(len(level.keys), np.bool_) for level in levels]
@@ -155,11 +155,11 @@ def _look_up(
 ) -> NDArray[np.intp]:
     """Mark in ``seen`` what n-grams begin in the piece at ``start``; return the places in it of the longest ones."""
     symbols = reader(start, start + _PIECE + len(levels) - 1)
-    places = np.flatnonzero(symbols[:_PIECE] < reader.stranger)
+    places = np.flatnonzero(symbols[:_PIECE] < reader.unknown)
     names = symbols[places]
     seen[0][names] = True
     for n, level in enumerate(levels[1:], start=1):
-        keys = names * (reader.stranger + 1) + symbols[places + n]
+        keys = names * (reader.unknown + 1) + symbols[places + n]
         names = np.searchsorted(level.keys, keys)
         there = level.keys[names] == keys
         places, names = places[there], names[there]
@@ -168,7 +168,7 @@ def _look_up(
 
 
 class _SuffixAutomaton:
-    """Reads a text and knows the longest end of it that stands in the sample (Blumer et al. 1985).
+    """Reads a text and knows the longest suffix of it that appears in the sample (Blumer et al. 1985).
 
     A state is a set of stretches that end at the same places of the sample: each an end of the next longer one.
     """
@@ -212,7 +212,7 @@ class _SuffixAutomaton:
         return len(self._links) - 1
 
     def read(self, text: Iterable[int]) -> None:
-        """Note all that stands in ``text``."""
+        """Note all that appears in ``text``."""
         following, lengths, links, found = self._following, self._lengths, self._links, self._found
         state = length = 0
         for symbol in text:

@@ -43,11 +43,11 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ConfigError(f"--temperature must be 0 (argmax) or a positive number, got {self.temperature}.")
+            raise ConfigError(f"must be 0 (argmax) or a positive number, got {self.temperature}.", field="temperature")
         if self.top_k is not None and self.top_k < 1:
-            raise ConfigError(f"--top-k must be at least 1, got {self.top_k}.")
+            raise ConfigError(f"must be at least 1, got {self.top_k}.", field="top_k")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ConfigError(f"--top-p must be above 0 and at most 1, got {self.top_p}.")
+            raise ConfigError(f"must be above 0 and at most 1, got {self.top_p}.", field="top_p")
 
 
 def sample(
@@ -69,7 +69,10 @@ def sample(
     """
     options = options or SamplingOptions()
     if options.top_k is not None and options.top_k > len(vocabulary):
-        raise ConfigError(f"--top-k must be at most the {len(vocabulary):,} symbols of the model, got {options.top_k}.")
+        raise ConfigError(
+            f"must be at most {len(vocabulary):,}, the number of the model's symbols, got {options.top_k}.",
+            field="top_k",
+        )
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(num_samples)]
     rows = _write(model, context(vocabulary, prompt), options, streams, never_written(vocabulary))
     return rows if vocabulary.end is None else _to_their_ends(rows, vocabulary.end, num_samples)
@@ -81,7 +84,7 @@ def never_written(vocabulary: Vocabulary) -> NDArray[np.intp]:
 
 
 def context(vocabulary: Vocabulary, prompt: str) -> Ids:
-    """Return the ids that are read before anything is written: the prompt, behind an end where items have ends.
+    """Return the ids that are read before anything is written: the prompt, after an end where items have ends.
 
     An empty text is taken to follow a newline, or the first symbol where there is no newline. Raises
     UnknownCharactersError.
@@ -149,7 +152,7 @@ def log_probabilities(
     if options.top_p is not None:
         ranked = _ranked(scores)
         falling = np.take_along_axis(scores, ranked, axis=-1)
-        likelier = np.exp(falling).cumsum(axis=-1) - np.exp(falling)  # the mass of all that stands before
+        likelier = np.exp(falling).cumsum(axis=-1) - np.exp(falling)  # the mass of all that are likelier
         np.put_along_axis(scores, ranked, np.where(likelier < options.top_p, falling, -np.inf), axis=-1)
         scores = _normalized(scores)
     return scores

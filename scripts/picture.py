@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
 from charlm.checkpoint.checkpoint import Checkpoint
-from charlm.cli.trace_view import activity
+from charlm.cli.trace_view import trace_lines
 from charlm.inspection.trace import Unit, trace
 from charlm.whole_file import write_whole_file
 
@@ -48,7 +48,7 @@ def main(checkpoint: Path, units: list[str], output: Path = Path("docs/inspect-h
     chosen = [Unit("hidden", int(layer), int(index)) for layer, index in places]
     marks = "".join(loaded.vocabulary.marks(ids))
     console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True, color_system="truecolor")
-    for line in activity(trace(loaded.recurrent(), ids, ["hidden"]), chosen, marks, loaded.config.model, WIDTH):
+    for line in trace_lines(trace(loaded.recurrent(), ids, ["hidden"]), chosen, marks, loaded.config.model, WIDTH):
         console.print(line)
     svg = console.export_svg(theme=PAPER, code_format=FORMAT, unique_id="charlm")
     write_whole_file(output, svg.encode())

@@ -158,14 +158,14 @@ class Checkpoint:
             with path.open("rb") as file:
                 checkpoint = cls._read(file, size)
         except CheckpointError as error:
-            raise type(error)(f"{path}: {error}") from error
+            raise error.at(path) from error
         except OSError as error:
             raise CheckpointError(f"{path}: cannot read this checkpoint ({error.strerror}).") from error
         step = step_of(path)
         if step not in (None, checkpoint.progress.step):
             raise DamagedCheckpointError(
-                f"{path}: by its name this checkpoint is of step {step:,}, by its content of step "
-                f"{checkpoint.progress.step:,}. Somebody exchanged files; use another one of the run."
+                f"{path}: its name and its content disagree: it is called step {step:,} and holds step "
+                f"{checkpoint.progress.step:,}. Use another checkpoint of the run."
             )
         return checkpoint
 
@@ -216,14 +216,14 @@ def step_of(path: Path) -> int | None:
 
 
 def _size(path: Path) -> int:
-    """Return a plain file's size; raises DamagedCheckpointError where there is none."""
+    """Return a regular file's size; raises DamagedCheckpointError where there is none."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = getattr(error, "strerror", None) or error
         raise DamagedCheckpointError(f"cannot read this checkpoint ({reason}).") from error
     if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
-        raise DamagedCheckpointError("this is no plain file, so it is no checkpoint.")
+        raise DamagedCheckpointError("this is not a regular file, so it is not a checkpoint.")
     return status.st_size
 
 

@@ -7,21 +7,21 @@ from charlm.text.vocabulary import Ids
 
 
 def read_corpus(checkpoint: Checkpoint, split: str) -> Corpus:
-    """Return the text that the model was trained on; ``split`` says in errors which part of it was wanted.
+    """Return the text that the model was trained on; ``split`` says in errors which part of it was to be read.
 
     Raises TextError when it is gone or has changed since.
     """
     data = checkpoint.config.data
-    unreadable, instead = f"the {split} text of this model cannot be read:", "Use another text, or restore the corpus."
-    changed = f"{unreadable} {', '.join(data.path)} has changed since training. {instead}"
+    unreadable = f"the {split} text of this model cannot be read:"
+    changed = _lost(f"{unreadable} {', '.join(data.path)} has changed since training.")
     try:
         corpus = Corpus.read(data, checkpoint.vocabulary)
     except UnknownCharactersError as error:
-        raise TextError(changed) from error
+        raise changed from error
     except TextError as error:
-        raise TextError(f"{unreadable} {error} {instead}") from error
+        raise _lost(f"{unreadable} {error}") from error
     if corpus.sha256 != checkpoint.corpus.sha256:
-        raise TextError(changed)
+        raise changed
     return corpus
 
 
@@ -29,5 +29,13 @@ def split_of(corpus: Corpus, split: str) -> Ids:
     """Return the ids of the validation or the test text; raises TextError where none was kept."""
     ids = corpus.validation if split == "validation" else corpus.test
     if len(ids) < 2:
-        raise TextError("this model kept no test text: its config has data.test_fraction 0. Use the validation text.")
+        raise TextError(
+            "this model has no test text: its config has data.test_fraction 0.",
+            "Use the validation text.",
+            kind="no test text",
+        )
     return ids
+
+
+def _lost(problem: str) -> TextError:
+    return TextError(problem, "Restore the corpus, or use another text.", kind="no corpus")

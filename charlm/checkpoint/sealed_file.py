@@ -45,7 +45,7 @@ def sealed(record: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> by
 
 
 def _json(record: Mapping[str, Any]) -> str:
-    """Return the record as text that UTF-8 can hold: a file's name may have half characters."""
+    """Return the record as text that UTF-8 can hold: a file's name may have lone surrogates."""
     text = json.dumps(record, ensure_ascii=False)
     try:
         text.encode()
@@ -66,7 +66,7 @@ class SealedFile:
         self._head = stream.read(8)
         length = int.from_bytes(self._head, "little")
         if len(self._head) < 8 or length > min(size - 8, _LONGEST_HEADER):
-            raise DamagedCheckpointError("this checkpoint is cut short or no safetensors file at all.")
+            raise DamagedCheckpointError("this checkpoint is cut short, or not a safetensors file at all.")
         header = stream.read(length)
         self._head += header
         try:
@@ -78,7 +78,7 @@ class SealedFile:
             self._end = max((int(entry["data_offsets"][1]) for entry in tree.values()), default=0)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError) as error:
             raise DamagedCheckpointError(
-                "this is not a checkpoint that charlm wrote, or its header is damaged. Make one with `charlm train`."
+                "this is not a checkpoint that charlm wrote, or its header is damaged. Use another file."
             ) from error
         if not isinstance(self.record, dict):
             raise CheckpointError("this is not a checkpoint that charlm wrote.")

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from charlm.cli import config, evaluate, inspect_gradients, inspect_hidden, runs, sample, train, vocabulary
 from charlm.cli.display import abandon_output, flush, say
+from charlm.cli.messages import message
 from charlm.errors import CharlmError, StorageError
 from charlm.version import __version__
 
@@ -15,7 +16,7 @@ INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):
-    """Runs a command; turns charlm's own errors into a sentence on standard error and an exit code."""
+    """Runs a command; turns errors of charlm into a message on standard error and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
@@ -25,7 +26,7 @@ class _Commands(TyperGroup):
         except CharlmError as error:
             if isinstance(error, StorageError):
                 abandon_output()
-            say(f"charlm: {error}")
+            say(f"charlm: {message(error)}")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             say("")
@@ -51,8 +52,8 @@ app.add_typer(config.app, name="config")
 app.add_typer(runs.app, name="runs")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"charlm {__version__}")
         raise typer.Exit
 

@@ -25,6 +25,6 @@ def bars(title: str, values: Mapping[str, float]) -> Table:
 
 
 def bar(share: float) -> str:
-    """Return a bar of this share, 0 to 1, of the longest, in eighths of a cell; none for what is no number."""
+    """Return a bar of this share, 0 to 1, of the longest, in eighths of a cell; none for what is not a number."""
     whole, part = divmod(round(share * _LONGEST * 8), 8) if math.isfinite(share) else (0, 0)
     return "█" * whole + (_EIGHTHS[part - 1] if part else "")

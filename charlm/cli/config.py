@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from charlm.cli.delivery import deliver
 from charlm.cli.display import write
 
 app = typer.Typer(help="Make, check and describe config files.", no_args_is_help=True)
@@ -33,15 +34,10 @@ def init(
     """Print a commented config with every setting at its default."""
     from charlm.config.writing import starter_yaml
     from charlm.errors import ConfigError
-    from charlm.whole_file import write_whole_file
 
-    starter = starter_yaml("A charlm config. Train with: charlm train --config THIS_FILE")
-    if output is None:
-        write(starter)
-    elif output.exists():
-        raise ConfigError(f"{output}: this file exists and is left alone. Choose another name.")
-    else:
-        write_whole_file(output, starter.encode())
+    if output is not None and output.exists():
+        raise ConfigError(f"{output}: this file exists and is left as it is. Choose another name.")
+    deliver(starter_yaml("A charlm config. Train with: charlm train --config THIS_FILE"), output)
 
 
 @app.command()

@@ -4,8 +4,7 @@ User's strings never pass through rich's markup, and generated text does not pas
 """
 
 import errno
-import json
-import math
+import io
 import os
 import re
 import sys
@@ -52,21 +51,23 @@ def drawn(renderable: "RenderableType") -> str:
     console = output_console()
     with _output_errors(), console.capture() as lines:  # rich would end the process itself when the reader has gone
         console.print(renderable)
-    text = lines.get()
-    return text if sys.stdout.isatty() else re.sub(r" +$", "", text, flags=re.MULTILINE)
+    return lines.get() if sys.stdout.isatty() else _unpadded(lines.get())
 
 
-def as_json(value: object) -> str:
-    """Return a line of JSON; what is no finite number, which JSON cannot say, is null."""
-    return f"{json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)}\n"
+def plain(renderable: "RenderableType") -> str:
+    """Return a rich table or text as a file holds it: without colours, and as wide as in a pipe."""
+    from rich.console import Console
+
+    console = Console(
+        file=io.StringIO(), markup=False, emoji=False, highlight=False, color_system=None, width=_FILE_WIDTH
+    )
+    with console.capture() as lines:
+        console.print(renderable)
+    return _unpadded(lines.get())
 
 
-def _finite(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _unpadded(text: str) -> str:
+    return re.sub(r" +$", "", text, flags=re.MULTILINE)
 
 
 def flush() -> None:
@@ -91,7 +92,7 @@ def is_watched() -> bool:
 
 
 def printable(text: str) -> str:
-    """Return text with its controls written out and of a bounded size: no stranger's file steers the terminal."""
+    """Return text with its controls written out and of a bounded size: no file from elsewhere controls the terminal."""
     kept = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
     shown = "".join(kept)
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST // 2]} … {shown[-_LONGEST // 2 :]}"

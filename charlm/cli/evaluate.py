@@ -1,11 +1,12 @@
-"""``charlm evaluate``: how well a model predicts a text, and what that is to be held against."""
+"""``charlm evaluate``: how well a model predicts a text, and how well baselines do."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.cli.display import as_json, facts, show, write
+from charlm.cli.delivery import as_json
+from charlm.cli.display import facts, show, write
 from charlm.cli.loading import (
     CheckpointOption,
     DeviceOption,
@@ -17,8 +18,6 @@ from charlm.errors import ConfigError, TextError
 if TYPE_CHECKING:
     from charlm.checkpoint.checkpoint import Checkpoint
     from charlm.evaluation import Score
-    from charlm.text.batches import BatchSource
-    from charlm.text.corpus import Corpus
     from charlm.text.vocabulary import Ids
 
 
@@ -50,7 +49,7 @@ def evaluate(
         bool,
         typer.Option(
             "--per-character",
-            help="Show every character by its surprise: coloured text on a terminal, else tab-separated rows with the "
+            help="Show every character by its surprisal: coloured text on a terminal, else tab-separated rows with the "
             "five likeliest guesses.",
         ),
     ] = False,
@@ -64,6 +63,7 @@ def evaluate(
     device: DeviceOption = "cpu",
 ) -> None:
     """Score a text in nats, bits and perplexity; without --file, the model's own validation text."""
+    from charlm.baselines import baseline_bits
     from charlm.checkpoint.corpus import read_corpus, split_of
     from charlm.evaluation import evaluate as score_of
     from charlm.runs.lookup import open_checkpoint
@@ -87,7 +87,7 @@ def evaluate(
         show_surprisal(model, opened.vocabulary, streams)
         return
     score = score_of(model, opened.vocabulary, streams)
-    beside = _baselines(corpus or read_corpus(opened, "training"), ids, streams) if baselines else {}
+    beside = baseline_bits(corpus or read_corpus(opened, "training"), ids, streams) if baselines else {}
     figures = _figures(score)
     if json_:
         record = {"checkpoint": str(path), "text": source, "lanes": streams.lanes} | figures
@@ -119,15 +119,6 @@ def _figures(score: "Score") -> dict[str, Any]:
         "accuracy": score.accuracy,
         "unknown_characters": score.unknown,
     }
-
-
-def _baselines(corpus: "Corpus", ids: "Ids", streams: "BatchSource") -> dict[str, float]:
-    """Return bits a character of each baseline for the same text ids, read in the same lanes."""
-    from charlm.baselines import markov_bits, uniform_bits, xz_bits
-
-    orders = markov_bits(corpus.train, corpus.vocabulary, streams)
-    found = {"uniform": uniform_bits(corpus.vocabulary)} | {f"Markov {order}": bits for order, bits in orders}
-    return found | {"xz -9": xz_bits(corpus.train, ids, corpus.vocabulary)}
 
 
 def _shown(value: float | None) -> str:

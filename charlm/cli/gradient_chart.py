@@ -1,4 +1,4 @@
-"""Gradients on a terminal: lines over lags on a logarithmic scale, and text coloured by what a guess hangs on."""
+"""Gradients on a terminal: lines over lags on a log scale, or text coloured by what a prediction depends on."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -49,9 +49,9 @@ def lag_chart(found: Mapping[str, GradientByLag], width: int) -> Iterator[Text]:
 
 
 def saliency_drawing(found: Mapping[str, Saliency], width: int) -> Iterator[Text]:
-    """Yield the text of each model, the more a guess hangs on a character the stronger its colour, and bars."""
+    """Yield the text of each model, the more a prediction depends on a character the stronger its colour, and bars."""
     for name, saliency in found.items():
-        yield Text(f"what the guess after this text hangs on: {name}\n", style="bold")
+        yield Text(f"what the prediction after this text depends on: {name}\n", style="bold")
         shares = saliency.sizes / (saliency.sizes.max() or 1.0)
         marks = "".join(saliency.marks)
         for row in rows_of(marks, width):

@@ -1,40 +1,27 @@
 """``charlm inspect-gradients``: how far back a gradient reaches, in trained models and untrained configs."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from charlm.cli.display import output_console, show, write_bytes
+from charlm.cli.delivery import Format, as_csv, as_json, deliver, refuse_binary_on_terminal
 from charlm.cli.loading import pictures, read_file, read_split, read_text, unescape
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
+    from charlm.cli.delivery import Drawing
     from charlm.config.settings import Config
     from charlm.inspection.gradient_by_lag import GradientByLag, Saliency
     from charlm.models.network import RecurrentNetwork
     from charlm.text.vocabulary import Ids, Vocabulary
 
-_FILE_WIDTH = 100
-"""Columns of the terminal's drawing when it goes into a file."""
-
-
-class Format(StrEnum):
-    """What gradients are written as."""
-
-    terminal = "terminal"
-    csv = "csv"
-    json = "json"
-    png = "png"
-    html = "html"
+GradientFormat = Literal["terminal", "csv", "json", "png", "html"]
+"""What gradients are written as: not as an archive."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +58,12 @@ def inspect_gradients(
     text: Annotated[
         str | None,
         typer.Option(
-            help=r"Show instead how much the guess after this text hangs on each of its characters; \n and \t are "
-            "understood.",
+            help=r"Show instead how much the prediction after this text depends on each of its characters; \n and \t "
+            "are understood.",
             show_default=False,
         ),
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.terminal,
+    format_: Annotated[GradientFormat, typer.Option("--format", help="What to write.")] = "terminal",
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of standard output.")] = None,
 ) -> None:
     """Measure the gradient of the loss with respect to the state 0, 1, 2 … characters before."""
@@ -87,20 +74,19 @@ def inspect_gradients(
         raise ConfigError("give one text: --file for the gradient at each lag, or --text for one guess.")
     if file == "-" and len(checkpoint or ()) + len(config or ()) > 1:
         raise ConfigError("--file -: standard input can be read once, by one model. Save the text as a file.")
-    if format_ is Format.png and output is None and sys.stdout.isatty():
-        raise ConfigError("png is no text for a terminal; name a file with --output FILE.")
+    chosen = Format(format_)
+    refuse_binary_on_terminal(chosen, output)
     names: list[str | None] = [*(checkpoint or [])] or ([] if config else [None])
     subjects = [_trained(name, file, text) for name in names] + [_untrained(path, file, text) for path in config or ()]
     named = _named(subjects)
     if text is None:
-        _write_by_lag(
-            {name: gradient_by_lag(each.network, each.ids, lags, positions) for name, each in named}, format_, output
-        )
+        by_lag = {name: gradient_by_lag(each.network, each.ids, lags, positions) for name, each in named}
+        deliver(_by_lag(by_lag, chosen), output)
     else:
-        hangs = {
+        by_character = {
             name: Saliency(each.vocabulary.marks(each.ids), saliency(each.network, each.ids)) for name, each in named
         }
-        _write_saliency(hangs, format_, output)
+        deliver(_saliency(by_character, chosen), output)
 
 
 def _trained(name: str | None, file: str | None, text: str | None) -> Subject:
@@ -156,55 +142,39 @@ def _named(subjects: Sequence[Subject]) -> list[tuple[str, Subject]]:
     return list(named.items())
 
 
-def _write_by_lag(found: "Mapping[str, GradientByLag]", format_: Format, output: Path | None) -> None:
+def _by_lag(found: "Mapping[str, GradientByLag]", format_: Format) -> "str | bytes | Drawing":
+    """Return the gradients at each lag as what `deliver` takes."""
     from charlm.cli.gradient_chart import lag_chart
-    from charlm.inspection.gradient_by_lag import lag_csv, lag_json
+    from charlm.inspection.gradient_by_lag import lag_table, lag_values
     from charlm.pages.gradients import lag_page
 
     match format_:
-        case Format.terminal:
-            _draw(partial(lag_chart, found), output)
         case Format.csv:
-            _put(lag_csv(found).encode(), output)
+            return as_csv(*lag_table(found))
         case Format.json:
-            _put(lag_json(found).encode(), output)
+            return as_json(lag_values(found))
         case Format.png:
-            _put(pictures().lag_png(found), output)
+            return bytes(pictures().lag_png(found))
         case Format.html:
-            _put(lag_page(found).encode(), output)
+            return lag_page(found)
+        case _:
+            return partial(lag_chart, found)
 
 
-def _write_saliency(found: "Mapping[str, Saliency]", format_: Format, output: Path | None) -> None:
+def _saliency(found: "Mapping[str, Saliency]", format_: Format) -> "str | bytes | Drawing":
+    """Return what each prediction depends on as what `deliver` takes."""
     from charlm.cli.gradient_chart import saliency_drawing
-    from charlm.inspection.gradient_by_lag import saliency_csv, saliency_json
+    from charlm.inspection.gradient_by_lag import saliency_table, saliency_values
     from charlm.pages.gradients import saliency_page
 
     match format_:
-        case Format.terminal:
-            _draw(partial(saliency_drawing, found), output)
         case Format.csv:
-            _put(saliency_csv(found).encode(), output)
+            return as_csv(*saliency_table(found))
         case Format.json:
-            _put(saliency_json(found).encode(), output)
+            return as_json(saliency_values(found))
         case Format.png:
-            _put(pictures().saliency_png(found), output)
+            return bytes(pictures().saliency_png(found))
         case Format.html:
-            _put(saliency_page(found).encode(), output)
-
-
-def _draw(drawing: "Callable[[int], Iterator[Text]]", output: Path | None) -> None:
-    """Show a drawing as wide as the terminal, or put it into a file without its colours."""
-    if output is None:
-        for line in drawing(output_console().width):
-            show(line)
-    else:
-        _put("".join(f"{line.plain}\n" for line in drawing(_FILE_WIDTH)).encode(), output)
-
-
-def _put(content: bytes, output: Path | None) -> None:
-    from charlm.whole_file import write_whole_file
-
-    if output is None:
-        write_bytes(content)
-    else:
-        write_whole_file(output, content)
+            return saliency_page(found)
+        case _:
+            return partial(saliency_drawing, found)

@@ -1,12 +1,12 @@
 """``charlm inspect-hidden``: watch hidden units, cell states and gates over time, and find out what they follow."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charlm.architectures import ARCHITECTURES
+from charlm.cli.delivery import Format
 from charlm.cli.loading import CheckpointOption, read_file, read_split, read_text
 from charlm.cli.loading import unescape as unescaped
 from charlm.errors import ConfigError
@@ -19,21 +19,10 @@ _SIGNALS = ", ".join(
     f"{', '.join(row.signal_names[1:])} ({row.kind})" for row in ARCHITECTURES.values() if len(row.signals) > 1
 )
 """The signals of each kind beside the hidden state, which all of them have."""
-_READ = {"terminal": 500, "png": 500, "html": 2000}
+_READ = {Format.terminal: 500, Format.png: 500, Format.html: 2000}
 """Characters of the validation text that are shown when no text is given."""
 _SEARCHED = 20_000
 """And that are searched for patterns."""
-
-
-class Format(StrEnum):
-    """What a trace is written as."""
-
-    terminal = "terminal"
-    csv = "csv"
-    json = "json"
-    npz = "npz"
-    png = "png"
-    html = "html"
 
 
 def inspect_hidden(
@@ -103,14 +92,14 @@ def inspect_hidden(
     path, opened = open_checkpoint(checkpoint)
     given = text is not None or file is not None
     searching = find is not None or ablate is not None
-    usual = _SEARCHED if searching else _READ.get(format_.value)
+    usual = _SEARCHED if searching else _READ.get(format_)
     ids = _read(opened, text, file)[: max_characters or (None if given else usual)]
     if searching:
-        watched = TraceSelection(_signals(signal, everything=True), layers)
-        unit_search.search(opened, ids, unit_search.Search(find, ablate or [], watched), format_.value, output)
+        selection = TraceSelection(_signals(signal, everything=True), layers)
+        unit_search.search(opened, ids, unit_search.Search(find, ablate or [], selection), format_, output)
     else:
-        watched = TraceSelection(_signals(signal, everything=format_ is Format.npz), layers)
-        tracing.write_trace(opened, ids, tracing.TraceRequest(watched, unit or [], str(path)), format_.value, output)
+        selection = TraceSelection(_signals(signal, everything=format_ is Format.npz), layers)
+        tracing.write_trace(opened, ids, tracing.TraceRequest(selection, unit or [], str(path)), format_, output)
 
 
 def _signals(signal: list[str] | None, *, everything: bool) -> list[str] | None:

@@ -70,8 +70,9 @@ def read_file(name: str, data: "DataConfig", vocabulary: "Vocabulary") -> "Ids":
 
 def read_text(text: str, vocabulary: "Vocabulary") -> "Ids":
     """Return the ids of a text given as an option, from the beginning of an item; say what was read as unknown."""
+    ids = vocabulary.encode_item(text)
     say_unknown(text, vocabulary)
-    return vocabulary.encode_item(text)
+    return ids
 
 
 def say_unknown(text: str, vocabulary: "Vocabulary") -> None:

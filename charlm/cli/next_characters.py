@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from charlm.cli.bars import bar
-from charlm.cli.display import as_json, show, write
+from charlm.cli.delivery import as_json
+from charlm.cli.display import show, write
 from charlm.text.vocabulary import Vocabulary
 
 

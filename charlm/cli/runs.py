@@ -1,6 +1,5 @@
 """``charlm runs``: what was trained, what each run is, and what tells runs apart."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from charlm.cli.delivery import as_json, deliver
 from charlm.cli.display import facts, printable, say, show, write
+from charlm.cli.messages import message
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,34 +41,34 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_runs(directory: DirectoryOption = Path("runs"), as_json: JsonOption = False) -> None:
+def list_runs(directory: DirectoryOption = Path("runs"), json_: JsonOption = False) -> None:
     """List all runs, the one that was trained on last at the end."""
     from charlm.runs.history import differences, latest_name, read_runs
 
     histories, unreadable = read_runs(directory)
     latest = latest_name(directory)
     found = differences([history.config for history in histories]) if histories else []
-    if as_json:
+    if json_:
         runs = [
             _record(history) | {"latest": history.name == latest, "settings": _values(found, place)}
             for place, history in enumerate(histories)
         ]
-        problems = [{"path": str(run.path), "problem": run.problem} for run in unreadable]
-        write(_json({"directory": str(directory), "runs": runs, "unreadable": problems}))
+        problems = [{"path": str(run.path), "problem": message(run.error)} for run in unreadable]
+        write(as_json({"directory": str(directory), "runs": runs, "unreadable": problems}))
         return
     if histories:
         show(_run_table(histories, found, latest))
     elif not unreadable:  # as `git branch` in a new repository: nothing is wrong, there is just nothing
         say(f"charlm: there are no runs in {directory}/ yet. Train one with `charlm train --config FILE`.")
     for run in unreadable:
-        say(f"charlm: {run.problem}")
+        say(f"charlm: {message(run.error)}")
 
 
 @app.command("show")
 def show_run(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A run's name, or the path of its folder.")],
     directory: DirectoryOption = Path("runs"),
-    as_json: JsonOption = False,
+    json_: JsonOption = False,
 ) -> None:
     """Show what a run is, what it has come to, and what lies in its folder."""
     from charlm.runs.history import REPORT, find_run, read_history
@@ -76,7 +77,7 @@ def show_run(
     history = read_history(find_run(name, directory))
     checkpoints = [path for path in (*full_checkpoints(history.path), history.path / BEST) if path.is_file()]
     report = history.path / REPORT
-    if as_json:
+    if json_:
         folder = {
             "checkpoints": [str(path) for path in checkpoints],
             "report": str(report) if report.is_file() else None,
@@ -85,7 +86,7 @@ def show_run(
             "chosen": {change.key: change.now for change in history.chosen},
             "config": history.config.model_dump(mode="json"),
         }
-        write(_json(_record(history) | folder))
+        write(as_json(_record(history) | folder))
         return
     rows = [
         ("model", history.model),
@@ -109,7 +110,7 @@ def compare_runs(
         Path | None, typer.Option(metavar="FILE", help="Write a page with the curves of all of them here.")
     ] = None,
     directory: DirectoryOption = Path("runs"),
-    as_json: JsonOption = False,
+    json_: JsonOption = False,
 ) -> None:
     """Show the results of runs, and the settings that tell them apart, side by side."""
     from charlm.runs.history import differences, find_run, read_history
@@ -120,12 +121,11 @@ def compare_runs(
     found = differences([history.config for history in histories])
     if output is not None:
         from charlm.pages.comparison import comparison_page
-        from charlm.whole_file import write_whole_file
 
-        write_whole_file(output, comparison_page(histories).encode())
-    if as_json:
+        deliver(comparison_page(histories), output)
+    if json_:
         rows = {row.key: list(row.values) for row in found}
-        write(_json({"runs": [_record(history) for history in histories], "differences": rows}))
+        write(as_json({"runs": [_record(history) for history in histories], "differences": rows}))
     else:
         show(_comparison_table(histories, found))
         if output is None:
@@ -199,10 +199,10 @@ def _run_table(histories: "Sequence[History]", found: "Sequence[Difference]", la
 def _apart(history: "History", values: Mapping[str, object]) -> str:
     """Return in few words the settings that tell a run apart from others, as far as they are not at their default."""
     chosen = {change.key for change in history.chosen} | {"data.path"}
-    told = {key: value for key, value in values.items() if key in chosen and key not in _IN_MODEL}
-    if told.get("training.epochs", 0) is None:  # the number of steps tells it
-        del told["training.epochs"]
-    return ", ".join(f"{key.partition('.')[2]} {_shown(value)}" for key, value in told.items())
+    shown = {key: value for key, value in values.items() if key in chosen and key not in _IN_MODEL}
+    if shown.get("training.epochs", 0) is None:  # the number of steps tells it
+        del shown["training.epochs"]
+    return ", ".join(f"{key.partition('.')[2]} {_shown(value)}" for key, value in shown.items())
 
 
 def _comparison_table(histories: "Sequence[History]", found: "Sequence[Difference]") -> "RenderableType":
@@ -234,8 +234,3 @@ def _shown(value: object) -> str:
     from charlm.pages.formatting import setting
 
     return setting(value)
-
-
-def _json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False) + "\n"
-    return text.encode("utf-8", "backslashreplace").decode()  # what no Unicode is in a name, as JSON escapes it

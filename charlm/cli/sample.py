@@ -1,6 +1,5 @@
 """``charlm sample``: write text with a model."""
 
-import json
 import secrets
 import sys
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charlm.cli.delivery import as_json
 from charlm.cli.display import say, show, write
 from charlm.cli.loading import (
     CheckpointOption,
@@ -22,8 +22,8 @@ from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from charlm.checkpoint.checkpoint import Checkpoint
-    from charlm.cli.memorization import Copying
     from charlm.generation import Writer
+    from charlm.memorization import Memorization
     from charlm.models.language_model import LanguageModel, Symbols
     from charlm.models.recurrent import RecurrentModel
     from charlm.sampling import SamplingOptions
@@ -69,12 +69,13 @@ def sample(
         ),
     ] = None,
     novelty: Annotated[
-        bool, typer.Option("--novelty", help="Mark what stands verbatim in the training text, and say how much is new.")
+        bool,
+        typer.Option("--novelty", help="Mark what appears verbatim in the training text, and say how much is new."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of plain text.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of plain text.")] = False,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Write text: the prompt, then what the model makes of it, to --length or to an end that it has learned to set."""
+    """Write text: the prompt, then what follows it, to --length or until the model ends the item."""
     from charlm.generation import Writer, columns
     from charlm.runs.lookup import open_checkpoint
     from charlm.sampling import SamplingOptions
@@ -97,18 +98,17 @@ def sample(
     say_unknown(before, opened.vocabulary)
     writer = Writer(opened, before, None if stop is None else unescape(stop))
     if next_ is not None:
-        _show_next(model, opened, before, options, next_, as_json)
-    elif as_json or novelty:
+        _show_next(model, opened, before, options, next_, json_)
+    elif json_ or novelty:
         samples = columns(islice(rows, length), num_samples)
         found = _comparison(opened, map(writer.item, samples)) if novelty else None
-        if found and not as_json:
-            write(f"{writer.between.join(found.texts())}\n\n{found.sentence}\n\n")
-            show(found.table())
+        if found and not json_:
+            _show_comparison(found, writer.between)
             return
         settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": used_seed}
         texts = {"prompt": writer.prompt, "samples": list(map(writer.text, samples))}
         record = {"checkpoint": str(path)} | settings | texts | ({"novelty": found.values()} if found else {})
-        write(json.dumps(record, ensure_ascii=False) + "\n")
+        write(as_json(record))
     else:
         _write(writer, islice(rows, length), num_samples)
 
@@ -119,19 +119,26 @@ def _show_next(
     prompt: str,
     options: "SamplingOptions",
     count: int,
-    as_json: bool,
+    json_: bool,
 ) -> None:
     from charlm.cli.next_characters import show_next
     from charlm.sampling import next_probabilities
 
     vocabulary = checkpoint.vocabulary
-    show_next(next_probabilities(model, vocabulary, prompt, options), vocabulary, count, as_json)
+    show_next(next_probabilities(model, vocabulary, prompt, options), vocabulary, count, json_)
 
 
-def _comparison(checkpoint: "Checkpoint", samples: "Iterable[Ids]") -> "Copying":
-    from charlm.cli.memorization import compare
+def _comparison(checkpoint: "Checkpoint", samples: "Iterable[Ids]") -> "Memorization":
+    from charlm.memorization import compare
 
     return compare(checkpoint, list(samples))
+
+
+def _show_comparison(found: "Memorization", between: str) -> None:
+    from charlm.cli.memorization import marked_texts, new_shares_table, sentence
+
+    write(f"{between.join(marked_texts(found))}\n\n{sentence(found)}\n\n")
+    show(new_shares_table(found))
 
 
 def _write(writer: "Writer", rows: "Iterable[Symbols]", num_samples: int) -> None:

@@ -1,4 +1,4 @@
-"""Every character of a text by its surprise: as coloured text, or as rows with what was expected instead."""
+"""Every character of a text by its surprisal: as coloured text, or as rows with the likeliest guesses."""
 
 import math
 import sys
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from charlm.cli.display import output_console, say, show, write
 from charlm.cli.trace_view import rows_of
-from charlm.evaluation import predictions
+from charlm.inspection.guesses import scored_pieces
 from charlm.inspection.scale import MIDDLE, SURPRISE
 from charlm.models.language_model import LanguageModel
 from charlm.text.batches import BatchSource
@@ -21,7 +21,7 @@ from charlm.text.vocabulary import Vocabulary
 _GUESSES = 5
 """Likeliest symbols of each row."""
 _MOST_BITS = 8.0
-"""The surprise that has the full colour: one chance in 256."""
+"""The surprisal that has the full colour: one chance in 256."""
 _ON_TERMINAL = 2000
 """Characters that a terminal shows."""
 
@@ -41,43 +41,42 @@ def show_surprisal(model: LanguageModel[Any], vocabulary: Vocabulary, streams: B
 
 
 def _rows(model: LanguageModel[Any], vocabulary: Vocabulary, streams: BatchSource) -> Iterator[str]:
-    """Yield a line for each predicted character: where it stands, its mark, its surprise, and the likeliest symbols."""
+    """Yield a line for each predicted character: its position, mark and surprisal, and the likeliest symbols."""
     marks = [
-        _told_apart(*pair) for pair in zip(vocabulary.symbols, vocabulary.marks(range(len(vocabulary))), strict=True)
+        _distinct(*pair) for pair in zip(vocabulary.symbols, vocabulary.marks(range(len(vocabulary))), strict=True)
     ]
     position = 0
-    for window, log_p in predictions(model, streams):
-        likeliest = np.argsort(-log_p[0], axis=-1, kind="stable")[:, :_GUESSES]  # (T, N)
-        for came, scores, best in zip(window.targets[0].tolist(), log_p[0], likeliest, strict=True):
+    for piece in scored_pieces(model, streams, _GUESSES):
+        columns = (piece.targets.tolist(), piece.surprisal, piece.symbols.tolist(), piece.probabilities)
+        for target, bits, best, p in zip(*columns, strict=True):
             position += 1
-            guesses = [field for index in best for field in (marks[index], f"{np.exp(scores[index]):.4f}")]
+            guesses = [cell for index, each in zip(best, p, strict=True) for cell in (marks[index], f"{each:.4f}")]
             missing = [""] * 2 * (_GUESSES - len(best))
-            yield "\t".join([str(position), marks[came], f"{-scores[came] / np.log(2):.4f}", *guesses, *missing]) + "\n"
+            yield "\t".join([str(position), marks[target], f"{bits:.4f}", *guesses, *missing]) + "\n"
 
 
-def _told_apart(symbol: str, mark: str) -> str:
-    """Return a symbol's mark; of a byte that is no character by itself, its number."""
+def _distinct(symbol: str, mark: str) -> str:
+    """Return a symbol's mark; of a byte that is not a character by itself, its number."""
     return f"\\x{ord(symbol):02x}" if mark == REPLACEMENT and len(symbol) == 1 and symbol <= "\xff" else mark
 
 
 def _coloured(model: LanguageModel[Any], vocabulary: Vocabulary, streams: BatchSource) -> Iterator[Text]:
-    """Yield a legend and the lines of the text, each character on the colour of its surprise."""
+    """Yield a legend and the lines of the text, each character on the colour of its surprisal."""
     marks, bits = [], []
-    for window, log_p in predictions(model, streams):
-        came = window.targets[0].astype(np.intp)
-        marks += vocabulary.marks(came)
-        bits += (-log_p[0, np.arange(len(came)), came] / np.log(2)).tolist()
+    for piece in scored_pieces(model, streams, 0):
+        marks += vocabulary.marks(piece.targets)
+        bits += piece.surprisal.tolist()
         if len(marks) >= _ON_TERMINAL:
             break
-    legend = Text("coloured by surprise:  0 bits ")
+    legend = Text("coloured by surprisal:  0 bits ")
     for step in range(9):
         legend.append(" ", style=_style(step / 8 * _MOST_BITS))
     yield legend.append(f" {_MOST_BITS:g} or more\n")
     text = "".join(marks[:_ON_TERMINAL])
     for row in rows_of(text, output_console().width):
         line = Text()
-        for character, surprise in zip(text[row], bits[row], strict=True):
-            line.append(character, style=_style(surprise))
+        for character, surprisal in zip(text[row], bits[row], strict=True):
+            line.append(character, style=_style(surprisal))
         yield line
 
 

@@ -1,6 +1,6 @@
 """A trace on a terminal: the text coloured by a unit, and a line of bars for each unit beneath it.
 
-Blue is low, orange high, white the middle; bars say the same without colour.
+Blue is low, orange high, white the middle; bars show the same without colour.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ BARS = "▁▂▃▄▅▆▇█"
 """Eight heights."""
 
 
-def activity(trace: Trace, units: Sequence[Unit], characters: str, model: ModelConfig, width: int) -> Iterator[Text]:
+def trace_lines(trace: Trace, units: Sequence[Unit], characters: str, model: ModelConfig, width: int) -> Iterator[Text]:
     """Yield the lines of the display: a scale, then the text in rows with the units' bars beneath.
 
     ``characters`` holds one printable mark a character; ``width`` is the screen's, in cells.

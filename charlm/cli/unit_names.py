@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from charlm.config.settings import ModelConfig
 from charlm.errors import ConfigError
+from charlm.inspection.trace import layers_of
 
 
 def parse_unit(option: str, place: str, model: ModelConfig) -> tuple[int, int]:
@@ -12,7 +13,7 @@ def parse_unit(option: str, place: str, model: ModelConfig) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", place)
     if match is None or int(match[1]) >= model.num_layers or int(match[2]) >= model.hidden_size:
         raise ConfigError(
-            f"{option} {place}: expected LAYER:INDEX; this model has layers 0 to {model.num_layers - 1} "
+            f"{option} {place}: expected LAYER:INDEX; {layers_of(model.num_layers)}, "
             f"and units 0 to {model.hidden_size - 1} in each."
         )
     return int(match[1]), int(match[2])

@@ -1,11 +1,9 @@
-"""What the unit finder and ablation found: as tables, as csv, as json."""
+"""What the unit finder and ablation found: as tables, as CSV, as the values of JSON."""
 
-import csv
-import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from charlm.cli.delivery import as_csv
 from charlm.inspection.ablation import Ablation
 from charlm.inspection.units import Finding
 
@@ -52,22 +50,13 @@ def patterns_table(found: Mapping[str, Sequence[Finding]], absent: Sequence[str]
 
 def findings_csv(found: Mapping[str, Sequence[Finding]]) -> str:
     """Return every unit of every pattern as CSV."""
-    table = io.StringIO()
     records = [{"pattern": name} | record for name, findings in found.items() for record in map(_record, findings)]
-    writer = csv.DictWriter(table, records[0] if records else ["pattern"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return table.getvalue()
+    return as_csv([*records[0]] if records else ["pattern"], (record.values() for record in records))
 
 
-def pattern_json(name: str, findings: Sequence[Finding]) -> str:
-    """Return the units of one pattern as JSON, best first."""
-    return json.dumps(_pattern(name, findings), ensure_ascii=False) + "\n"
-
-
-def patterns_json(found: Mapping[str, Sequence[Finding]]) -> str:
-    """Return the units of several patterns as JSON."""
-    return json.dumps({"patterns": [_pattern(*item) for item in found.items()]}, ensure_ascii=False) + "\n"
+def pattern_values(name: str, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the units of one pattern as plain values, best first."""
+    return {"pattern": name, "units": [_record(finding) for finding in findings]}
 
 
 def ablation_table(ablations: Sequence[Ablation]) -> "RenderableType":
@@ -82,8 +71,8 @@ def ablation_table(ablations: Sequence[Ablation]) -> "RenderableType":
     return _table(title, ("unit", "held at", "pattern", "inside", "outside"), rows, "")
 
 
-def ablations_json(ablations: Sequence[Ablation]) -> str:
-    """Return ablations as JSON."""
+def ablation_values(ablations: Sequence[Ablation]) -> dict[str, Any]:
+    """Return ablations as plain values."""
     records = [
         {
             "layer": ablation.unit.layer,
@@ -96,11 +85,7 @@ def ablations_json(ablations: Sequence[Ablation]) -> str:
         }
         for ablation in ablations
     ]
-    return json.dumps({"ablations": records}, ensure_ascii=False) + "\n"
-
-
-def _pattern(name: str, findings: Sequence[Finding]) -> dict[str, object]:
-    return {"pattern": name, "units": [_record(finding) for finding in findings]}
+    return {"ablations": records}
 
 
 def _record(finding: Finding) -> dict[str, object]:

@@ -1,12 +1,12 @@
 """``charlm vocabulary``: symbols, ids, and the one-hot rows of a text."""
 
-import json
 import unicodedata
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.cells import cell_len, set_cell_size
 
+from charlm.cli.delivery import as_json
 from charlm.cli.display import write
 from charlm.cli.loading import CheckpointOption, unescape
 from charlm.errors import ConfigError
@@ -28,18 +28,18 @@ def vocabulary(
         str | None,
         typer.Option("--text", help=r"Show the ids and one-hot rows of this text; \n and \t are understood."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the symbols of a text or a model, and a text as one-hot rows."""
     symbols = _find(file, checkpoint)
-    wanted = None if text is None else unescape(text)
-    ids = [] if wanted is None else symbols.encode(wanted).tolist()
-    if as_json:
-        shown = {} if wanted is None else {"text": wanted, "ids": ids, "one_hot": symbols.one_hot(ids).tolist()}
-        write(json.dumps(symbols.to_json() | shown, ensure_ascii=False) + "\n")
+    shown_text = None if text is None else unescape(text)
+    ids = [] if shown_text is None else symbols.encode(shown_text).tolist()
+    if json_:
+        shown = {} if shown_text is None else {"text": shown_text, "ids": ids, "one_hot": symbols.one_hot(ids).tolist()}
+        write(as_json(symbols.to_json() | shown))
         return
     write(_symbol_lines(symbols))
-    if wanted is not None:
+    if shown_text is not None:
         write("\n" + _one_hot_lines(symbols, ids))
 
 

@@ -49,7 +49,9 @@ def ablate(model: RecurrentModel, ids: Ids, layer: int, index: int, patterns: Ma
     A pattern that is everywhere or nowhere is left out. Raises TextError when there is nothing to predict.
     """
     if len(ids) < 2:
-        raise TextError("one character leaves nothing to predict; give a longer text with --text or --file.")
+        raise TextError(
+            "the text is too short: one character leaves nothing to predict.", "Use a longer one.", kind="short text"
+        )
     value = _mean(model, ids, layer, index)
     before = bits(model, ids)
     change = bits(model.clamped({(layer, index): value}), ids) - before

@@ -1,33 +1,31 @@
-"""A trace as a file for other tools: csv, json, npz.
+"""A trace for other tools: as a table, as plain values, as an npz archive.
 
-csv    one row a character: position, character, then a column a unit, named "signal layer:index"
-json   {"characters": […], "units": [{"signal", "layer", "index", "values": […]}, …]}
+table  one row a character: position, character, then a column a unit, named "signal layer:index"
+values {"characters": […], "units": [{"signal", "layer", "index", "values": […]}, …]}
 npz    one float32 array [time, layer, unit] for each signal, by its name; and ids, characters [time]
        (NumPy's strings cannot end with byte 0: there the character is empty, and the id alone speaks)
 """
 
-import csv
 import io
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from charlm.inspection.trace import Trace, Unit
 
 
-def to_csv(trace: Trace, units: Sequence[Unit], characters: Sequence[str]) -> str:
-    """Return the chosen units over time as CSV; ``characters`` names each row."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["position", "character", *map(str, units)])
+def trace_table(
+    trace: Trace, units: Sequence[Unit], characters: Sequence[str]
+) -> tuple[list[str], Iterator[tuple[object, ...]]]:
+    """Return the names of the columns, and the rows of the chosen units over time; ``characters`` names each row."""
     columns = [trace.over_time(unit).tolist() for unit in units]
-    writer.writerows(zip(range(len(characters)), characters, *columns, strict=True))
-    return table.getvalue()
+    rows = zip(range(len(characters)), characters, *columns, strict=True)
+    return ["position", "character", *map(str, units)], rows
 
 
-def to_json(trace: Trace, units: Sequence[Unit], characters: Sequence[str]) -> str:
-    """Return the chosen units over time as JSON."""
+def trace_values(trace: Trace, units: Sequence[Unit], characters: Sequence[str]) -> dict[str, Any]:
+    """Return the chosen units over time as plain values."""
     series = [
         {
             "signal": unit.signal,
@@ -37,7 +35,7 @@ def to_json(trace: Trace, units: Sequence[Unit], characters: Sequence[str]) -> s
         }
         for unit in units
     ]
-    return json.dumps({"characters": list(characters), "units": series}, ensure_ascii=False) + "\n"
+    return {"characters": list(characters), "units": series}
 
 
 def to_npz(trace: Trace, characters: Sequence[str]) -> bytes:

@@ -1,18 +1,16 @@
 """How far back gradients reach, as values: by lag, and by character.
 
-csv    by lag: model, lag, mean, spread         by character: model, position, character, size
-json   {"models": [{"model", "mean": […], "spread": […], "factor", "words"}, …]}, lists from lag 0
+table  by lag: model, lag, mean, spread         by character: model, position, character, size
+values {"models": [{"model", "mean": […], "spread": […], "factor", "words"}, …]}, lists from lag 0
        {"models": [{"model", "characters": […], "sizes": […]}, …]}
 
 Letters: K lags, T characters.
 """
 
-import csv
-import io
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,25 +56,25 @@ class GradientByLag:
 
 @dataclass(frozen=True)
 class Saliency:
-    """How much the guess after a text hangs on each of its characters."""
+    """How much the prediction after a text depends on each of its characters."""
 
     marks: Sequence[str]
     """One printable mark a character."""
     sizes: NDArray[np.float64]  # (T,)
 
 
-def lag_csv(found: Mapping[str, GradientByLag]) -> str:
-    """Return the gradients at each lag as CSV."""
-    rows = (
+def lag_table(found: Mapping[str, GradientByLag]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Return the names of the columns, and a row for each lag of each model."""
+    rows: list[tuple[object, ...]] = [
         (name, lag, mean, spread)
         for name, gradient in found.items()
         for lag, (mean, spread) in enumerate(zip(gradient.mean.tolist(), gradient.spread.tolist(), strict=True))
-    )
-    return _csv(("model", "lag", "mean", "spread"), rows)
+    ]
+    return ("model", "lag", "mean", "spread"), rows
 
 
-def lag_json(found: Mapping[str, GradientByLag]) -> str:
-    """Return the gradients at each lag as JSON."""
+def lag_values(found: Mapping[str, GradientByLag]) -> dict[str, Any]:
+    """Return the gradients at each lag as plain values."""
     models = [
         {
             "model": name,
@@ -87,31 +85,23 @@ def lag_json(found: Mapping[str, GradientByLag]) -> str:
         }
         for name, gradient in found.items()
     ]
-    return json.dumps({"models": models}, ensure_ascii=False) + "\n"
+    return {"models": models}
 
 
-def saliency_csv(found: Mapping[str, Saliency]) -> str:
-    """Return the gradient at each character as CSV."""
-    rows = (
+def saliency_table(found: Mapping[str, Saliency]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Return the names of the columns, and a row for each character of each model."""
+    rows: list[tuple[object, ...]] = [
         (name, place, mark, size)
         for name, saliency in found.items()
         for place, (mark, size) in enumerate(zip(saliency.marks, saliency.sizes.tolist(), strict=True))
-    )
-    return _csv(("model", "position", "character", "size"), rows)
+    ]
+    return ("model", "position", "character", "size"), rows
 
 
-def saliency_json(found: Mapping[str, Saliency]) -> str:
-    """Return the gradient at each character as JSON."""
+def saliency_values(found: Mapping[str, Saliency]) -> dict[str, Any]:
+    """Return the gradient at each character as plain values."""
     models = [
         {"model": name, "characters": list(saliency.marks), "sizes": saliency.sizes.tolist()}
         for name, saliency in found.items()
     ]
-    return json.dumps({"models": models}, ensure_ascii=False) + "\n"
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return table.getvalue()
+    return {"models": models}

@@ -34,7 +34,11 @@ def gradient_by_lag(network: RecurrentNetwork, ids: Ids, lags: int, positions: i
     length = context + lags + 1
     places = len(ids) - length  # a stretch and its next character fit in so many ways
     if places < 1:
-        raise TextError(f"the text is too short: {lags} lags need {length + 1:,} characters. Use fewer --lags.")
+        raise TextError(
+            f"the text of {len(ids):,} characters is too short: {lags} lags need {length + 1:,}.",
+            "Use fewer lags or a longer text.",
+            field="lags",
+        )
     starts = np.unique(np.linspace(0, places - 1, min(positions, places)).astype(np.int64))
     stretches = torch.from_numpy(ids[starts[:, None] + np.arange(length + 1)].astype(np.int64))  # (B, length + 1)
     network = copy.deepcopy(network).double().eval()
@@ -42,7 +46,7 @@ def gradient_by_lag(network: RecurrentNetwork, ids: Ids, lags: int, positions: i
         _, state = network(stretches[:, :context])
     sizes = _sizes(network, stretches[:, context:-1], stretches[:, -1], state)  # (K + 1, B)
     if not np.isfinite(sizes).all():
-        raise TextError("the gradient explodes past all numbers. Use fewer --lags.")
+        raise TextError("the gradient is too large for float64.", "Use fewer lags.", field="lags")
     return GradientByLag(sizes.mean(axis=1), sizes.std(axis=1))
 
 
@@ -64,13 +68,13 @@ def _sizes(
 
 
 def saliency(network: RecurrentNetwork, ids: Ids) -> NDArray[np.float64]:
-    """Return how much the guess after ids (T,) hangs on each of them, (T,).
+    """Return how much the prediction after ids (T,) depends on each of them, (T,).
 
     It is the length of the gradient of the likeliest next symbol's log-probability with respect to what the first
     layer is given for each character (Madsen, "Visualizing memorization in RNNs", Distill 2019).
     """
     if len(ids) == 0:
-        raise TextError("there is no text to read: it is empty. Give some with --text.")
+        raise TextError("it is empty, so there is nothing to read.", "Give at least one character.", field="text")
     network = copy.deepcopy(network).double().eval()
     rows = one_hot(torch.from_numpy(ids.astype(np.int64))[None], network.vocabulary_size).double()  # (1, T, V)
     given = rows if network.embedding is None else (rows @ network.embedding.weight).detach()

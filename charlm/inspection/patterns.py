@@ -6,6 +6,7 @@ position in the line asks where it will end, and a regular expression marks a ma
 """
 
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charlm.errors import ConfigError
+from charlm.text.decoding import REPLACEMENT
+from charlm.text.vocabulary import Ids, Vocabulary
 
 Values = NDArray[np.float32]
 """One number a character, (T,); zeros and ones where the pattern is a yes or no."""
@@ -125,23 +128,39 @@ PATTERNS: dict[str, Callable[[str], Values]] = {
     "white-space": white_space,
     "indentation": indentation,
 }
-"""The built-in patterns, by the name that ``--find`` takes."""
+"""The built-in patterns, by name."""
+EVERY = "all"
+"""The name of all of them together."""
 
 
-def pattern(name: str, text: str) -> Values:
-    """Return the built-in pattern ``name``, or the characters inside matches of the regular expression ``name``.
+def patterns_named(pattern: str, text: str) -> dict[str, Values]:
+    """Return a pattern of the text, or with `EVERY` all that are built in, by name; raises as `values_of` does."""
+    return {name: values_of(name, text) for name in (PATTERNS if pattern == EVERY else [pattern])}
 
-    Raises ConfigError for an expression that is none.
+
+def values_of(pattern: str, text: str) -> Values:
+    """Return the built-in pattern of this name, or one inside matches of it as a regular expression.
+
+    Raises ConfigError for an expression that Python cannot compile.
     """
-    if name in PATTERNS:
-        return PATTERNS[name](text)
+    if pattern in PATTERNS:
+        return PATTERNS[pattern](text)
     try:
-        with warnings.catch_warnings(action="ignore"):  # Python frowns at what may mean something else one day
-            return _inside(re.finditer(name, text, re.MULTILINE), len(text))
+        with warnings.catch_warnings(action="ignore"):  # of syntax that a later Python may read otherwise
+            return _inside(re.finditer(pattern, text, re.MULTILINE), len(text))
     except (re.error, RecursionError, OverflowError) as error:
         raise ConfigError(
-            f"--find {name}: neither a pattern ({', '.join(PATTERNS)}, all) nor a regular expression ({error})."
+            f"{pattern} is neither the name of a pattern nor a regular expression ({error}). "
+            f"The names are: {', '.join(PATTERNS)} and {EVERY}.",
+            field="pattern",
         ) from error
+
+
+def aligned_text(vocabulary: Vocabulary, ids: Ids) -> str:
+    """Return the text of ids (T,) with one character for each, a replacement where an id is not a character alone."""
+    highest = "\x7f" if vocabulary.unit == "byte" else chr(sys.maxunicode)  # other bytes are parts of a character
+    characters = [symbol if len(symbol) == 1 and symbol <= highest else REPLACEMENT for symbol in vocabulary.symbols]
+    return "".join(characters[index] for index in ids)
 
 
 def _inside(matches: Iterator[re.Match[str]], length: int) -> Values:

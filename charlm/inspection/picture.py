@@ -64,14 +64,14 @@ def lag_png(found: Mapping[str, GradientByLag]) -> bytes:
 
 
 def saliency_png(found: Mapping[str, Saliency]) -> bytes:
-    """Draw the text for each model, coloured by how much the guess after it hangs on each character."""
+    """Draw the text for each model, coloured by how much the prediction after it depends on each character."""
     heights = [-(-len(saliency.marks) // _COLUMNS) * _CELL_HEIGHT for saliency in found.values()]
     figure = _figure(_WIDTH, sum(heights) + 0.5 * len(found))
     for axes, (name, saliency) in zip(
         figure.subplots(len(found), height_ratios=heights, squeeze=False)[:, 0], found.items(), strict=True
     ):
         _draw_text(axes, saliency.sizes / (saliency.sizes.max() or 1), saliency.marks, ((255,) * 3, HIGH))
-        title = f"what the guess after this text hangs on: {shorten(name)}"
+        title = f"what the prediction after this text depends on: {shorten(name)}"
         axes.set_title(title, loc="left", fontsize=10, parse_math=False)
     return _png(figure)
 

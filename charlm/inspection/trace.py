@@ -20,7 +20,7 @@ from charlm.text.vocabulary import Ids
 
 @dataclass(frozen=True)
 class Unit:
-    """One number to watch: the signal of a unit in a layer; layers and units count from 0."""
+    """One number of a trace: the signal of a unit in a layer; layers and units count from 0."""
 
     signal: str
     layer: int
@@ -73,13 +73,19 @@ class TraceSelection:
         for name in names:
             if name not in model.cell.signals:
                 raise ConfigError(
-                    f"--signal {name}: a {model.config.kind} has no such signal, only {', '.join(model.cell.signals)}."
+                    f"{name} is not a signal of this {model.config.kind}, which has {', '.join(model.cell.signals)}.",
+                    field="signals",
                 )
         layers = tuple(range(model.config.num_layers) if self.layers is None else sorted(set(self.layers)))
         for layer in layers:
             if not 0 <= layer < model.config.num_layers:
-                raise ConfigError(f"--layers {layer}: this model has layers 0 to {model.config.num_layers - 1}.")
+                raise ConfigError(f"{layer}: {layers_of(model.config.num_layers)}.", field="layers")
         return names, layers
+
+
+def layers_of(count: int) -> str:
+    """Return in words which layers a model of so many has."""
+    return "this model has one layer, 0" if count == 1 else f"this model has layers 0 to {count - 1}"
 
 
 def trace(
@@ -90,17 +96,22 @@ def trace(
     Raises TextError for an empty text, and ConfigError for a signal or layer that the model does not have.
     """
     if len(ids) == 0:
-        raise TextError("there is no text to read: it is empty. Give some with --text or --file.")
+        raise TextError(
+            "it is empty, so there is nothing to read.",
+            "Give at least one character.",
+            field="text",
+            kind="empty text",
+        )
     (whole,) = pieces(model, ids, TraceSelection(signals, layers), len(ids))
     return whole
 
 
-def pieces(model: RecurrentModel, ids: Ids, watched: TraceSelection, length: int) -> Iterator[Trace]:
+def pieces(model: RecurrentModel, ids: Ids, selection: TraceSelection, length: int) -> Iterator[Trace]:
     """Yield the trace of ids (T,) in pieces of ``length`` characters, so that a long text takes little memory.
 
     Raises ConfigError for a signal or layer that the model does not have.
     """
-    names, layers = watched.check(model)
+    names, layers = selection.check(model)
     return _pieces(model, ids, names, layers, length)
 
 

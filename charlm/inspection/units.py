@@ -49,7 +49,7 @@ class Finding:
     held_out: float
     """Correlation on the other half."""
     auc: float | None
-    """Chance that the unit is higher where the pattern is on than where it is off; None where it is no yes or no, or
+    """Chance that the unit is higher where the pattern is on than where it is off; None where it is not a yes or no, or
     too rare to be counted."""
     null95: float
     """What the best of all units reaches on the held-out half by luck, in 95 of 100 cases at most."""
@@ -64,7 +64,7 @@ def find(
     model: RecurrentModel,
     ids: Ids,
     patterns: Mapping[str, Values],
-    watched: TraceSelection | None = None,
+    selection: TraceSelection | None = None,
     seed: int = 0,
 ) -> dict[str, list[Finding]]:
     """Return for each pattern how every unit follows it, best on the first half first.
@@ -90,7 +90,7 @@ def find(
     units: list[Unit] = []
     kept: list[NDArray[np.float32]] = []
     every = max(-(-(len(ids) - middle) // _RANKED), 1)
-    for traced in pieces(model, ids, watched or TraceSelection(), _PIECE):
+    for traced in pieces(model, ids, selection or TraceSelection(), _PIECE):
         units = units or [unit for signal in traced.signals for unit in traced.units(signal)]
         activity = _flat(traced)  # (T, K)
         rest = max(middle - first.read, 0)
@@ -152,8 +152,10 @@ def _draw_shifts(values: Values, random: np.random.Generator, name: str) -> NDAr
     possible = np.arange(shortest, len(values) - shortest + 1)
     if len(possible) < spread:
         raise TextError(
-            f"--find {name}: the text is too short to tell this pattern from luck. Half of it has {len(values):,} "
-            f"characters; as long as the pattern lasts, {2 * shortest + spread:,} are needed. Use a longer text."
+            f"the text is too short to tell {name} from chance. Half of it has {len(values):,} characters, and as long "
+            f"as this pattern lasts, {2 * shortest + spread:,} are needed.",
+            "Use a longer text.",
+            field="pattern",
         )
     return np.concatenate([[0], random.choice(possible, SHIFTS, replace=False)])
 

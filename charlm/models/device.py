@@ -15,12 +15,13 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"device {name}: torch knows no such device. Use --device cpu.") from error
+        raise ConfigError(f"torch does not know {name}.", "Use cpu.", field="device") from error
     if device.type == "cuda" and not 0 <= (device.index or 0) < torch.cuda.device_count():
         raise ConfigError(
-            f"device {name}: torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices here. "
-            "Use --device cpu, or install a CUDA build of torch."
+            f"{name} is not there: torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices here.",
+            "Use cpu, or install a CUDA build of torch.",
+            field="device",
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device mps: torch sees no Apple GPU here. Use --device cpu.")
+        raise ConfigError("mps is not there: torch sees no Apple GPU here.", "Use cpu.", field="device")
     return device

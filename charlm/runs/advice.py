@@ -31,13 +31,13 @@ _LAST_PART = 0.25
 """Share of the training, at its end, that tells whether it ended too early."""
 
 _MANY = 10
-"""Weights a character from which a model can learn its text by heart, and more text by heart than it is given."""
+"""Weights a character from which a model can memorize its text, and more text than it is given."""
 
 _FEW = 1 / 20
 """Weights a character below which most models of a text have nothing to spare for it."""
 
 _GAP = 0.3
-"""Share by which the validation loss lies above the training loss where text was learned by heart; sound runs have
+"""Share by which the validation loss lies above the training loss where text was memorized; sound runs have
 shown up to 0.24, as the end of a text differs from its beginning."""
 
 _NO_GAP = 0.05
@@ -45,7 +45,7 @@ _NO_GAP = 0.05
 
 
 @dataclass(frozen=True)
-class _Losses:
+class _Evaluation:
     """One line of the history; losses are nats a character."""
 
     step: int
@@ -67,7 +67,7 @@ class _Losses:
 class _Run:
     """All that the rules look at."""
 
-    evaluations: Sequence[_Losses]
+    evaluations: Sequence[_Evaluation]
     weights: int
     characters: int
     rollbacks: int
@@ -78,16 +78,16 @@ def advice(history: Sequence[Mapping[str, Any]], weights: int, characters: int, 
 
     ``history`` holds the lines of ``metrics.jsonl`` (`charlm.runs.step_report.StepReport.metrics`), of which odd ones
     are left out; ``weights`` counts the model's parameters, ``characters`` those of the training text,
-    ``rollbacks`` how often training ran away and was taken back.
+    ``rollbacks`` how often training diverged and was rolled back.
     """
-    evaluations = [evaluation for line in history if (evaluation := _Losses.read(line))]
+    evaluations = [evaluation for line in history if (evaluation := _Evaluation.read(line))]
     run = _Run(evaluations, weights, characters, rollbacks)
     return [sentence for rule in (_rate, _length, _size) if (sentence := rule(run))]
 
 
 def _rate(run: _Run) -> str | None:
     """Say that the learning rate was too high."""
-    trouble = _ran_away(run) or _rose(run.evaluations) or _ended_worse(run.evaluations)
+    trouble = _diverged(run) or _rose(run.evaluations) or _ended_worse(run.evaluations)
     if not trouble:
         return None
     rate = max((evaluation.rate for evaluation in run.evaluations), default=0.0) / 2
@@ -95,12 +95,12 @@ def _rate(run: _Run) -> str | None:
     return f"{trouble}, so the learning rate was too high: try half{example}."
 
 
-def _ran_away(run: _Run) -> str | None:
+def _diverged(run: _Run) -> str | None:
     times = "once" if run.rollbacks == 1 else f"{run.rollbacks} times"
-    return f"Training ran away and was taken back {times}" if run.rollbacks else None
+    return f"Training diverged and was rolled back {times}" if run.rollbacks else None
 
 
-def _rose(evaluations: Sequence[_Losses]) -> str | None:
+def _rose(evaluations: Sequence[_Evaluation]) -> str | None:
     """Tell of a rise of both losses at once: one alone is overfitting, or a harder part of the training text."""
     for here, following in pairwise(range(1, len(evaluations))):
         before = min(evaluations[:here], key=lambda evaluation: evaluation.train)
@@ -116,7 +116,7 @@ def _rose(evaluations: Sequence[_Losses]) -> str | None:
     return None
 
 
-def _ended_worse(evaluations: Sequence[_Losses]) -> str | None:
+def _ended_worse(evaluations: Sequence[_Evaluation]) -> str | None:
     if not evaluations:
         return None
     first, last = evaluations[0], evaluations[-1]
@@ -130,7 +130,7 @@ def _length(run: _Run) -> str | None:
     return _overfitting(run.evaluations) or _still_falling(run.evaluations)
 
 
-def _overfitting(evaluations: Sequence[_Losses]) -> str | None:
+def _overfitting(evaluations: Sequence[_Evaluation]) -> str | None:
     best = _best(evaluations)
     since = evaluations[evaluations.index(best) + 1 :] if best else []
     if not best or len(since) < _SEEN_OFTEN or since[-1].train >= best.train:
@@ -145,7 +145,7 @@ def _overfitting(evaluations: Sequence[_Losses]) -> str | None:
     )
 
 
-def _still_falling(evaluations: Sequence[_Losses]) -> str | None:
+def _still_falling(evaluations: Sequence[_Evaluation]) -> str | None:
     if len(evaluations) < _CURVE:
         return None
     last = evaluations[-1]
@@ -171,7 +171,7 @@ def _size(run: _Run) -> str | None:
     losses = f"{_bits(last.train)} bits a character in training, {_bits(last.validation)} in validation"
     if run.weights > _MANY * run.characters and _above(last.validation, last.train, _GAP):
         return (
-            f"The model is large for its text, {counts}, and learned it by heart ({losses}): try more text or a "
+            f"The model is large for its text, {counts}, and memorized it ({losses}): try more text or a "
             "smaller model.hidden_size."
         )
     alike = last.train > _SLIGHT and not _above(last.validation, last.train, _NO_GAP)
@@ -183,7 +183,7 @@ def _size(run: _Run) -> str | None:
     return None
 
 
-def _best(evaluations: Sequence[_Losses]) -> _Losses | None:
+def _best(evaluations: Sequence[_Evaluation]) -> _Evaluation | None:
     """Return the first evaluation of the lowest validation loss."""
     return min(evaluations, key=lambda evaluation: evaluation.validation, default=None)
 

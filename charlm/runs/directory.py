@@ -105,7 +105,7 @@ class RunDirectory:
             return None
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of ``metrics.jsonl``; whatever is no such line is left out."""
+        """Return the lines of ``metrics.jsonl``; whatever is not such a line is left out."""
         return [metrics for _, metrics in metrics_lines(self.path)]
 
     def record(self, metrics: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from charlm.config.reading import read_config
 from charlm.config.settings import KEYS, Config, DataConfig, is_read
-from charlm.errors import ConfigError, StorageError
+from charlm.errors import CharlmError, ConfigError, StorageError
 from charlm.runs.lookup import LATEST, first_bytes
 from charlm.runs.metrics import METRICS, Evaluation, metrics_lines
 from charlm.runs.resume_policy import Change, changes
@@ -30,7 +30,7 @@ NAMES = frozenset({"run.name", "run.directory"})
 
 @dataclass(frozen=True)
 class History:
-    """A run: what it was told, and how it went so far."""
+    """A run: its settings, and its evaluations so far."""
 
     path: Path
     """Its folder."""
@@ -76,8 +76,8 @@ class Unreadable:
     """A run's folder that cannot be read."""
 
     path: Path
-    problem: str
-    """What is wrong with it, in a sentence."""
+    error: CharlmError
+    """What is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +92,18 @@ class Difference:
 def read_history(path: Path) -> History:
     """Read the run in this folder.
 
-    Raises ConfigError when it is no run's folder, or this charlm cannot read its config, and StorageError when the
+    Raises ConfigError when it is not a run's folder, or this charlm cannot read its config, and StorageError when the
     disk refuses.
     """
     if not _is_run(path):
-        raise ConfigError(f"{path}: there is no {CONFIG} here, so this is no run's folder. `charlm runs` lists runs.")
+        raise ConfigError(
+            f"{path}: there is no {CONFIG} here, so this is not a run's folder.", "Name one.", kind="not a run"
+        )
     try:
         config = read_config(path / CONFIG)
     except ConfigError as error:
-        raise ConfigError(
-            f"{path}: this run's config cannot be read; perhaps another version of charlm wrote it. {error}"
-        ) from error
+        reason = "this run's config cannot be read; perhaps another version of charlm wrote it"
+        raise error.at(f"{path}: {reason}") from error
     return history_of(path, config)
 
 
@@ -124,8 +125,10 @@ def find_run(name: str, directory: Path) -> Path:
     names = ""
     with contextlib.suppress(OSError):
         names = ", ".join(path.name for path in _run_folders(directory))
-    known = f"Runs there: {names}." if names else "There are no runs there; name another folder with --directory."
-    raise ConfigError(f"{name}: no such run in {directory}/, and no run's folder. {known}")
+    problem = f"{name}: no such run in {directory}/, and not a run's folder."
+    if names:
+        raise ConfigError(problem, f"Runs there: {names}.")
+    raise ConfigError(f"{problem} There are no runs there.", "Name another folder.", kind="no runs")
 
 
 def read_runs(directory: Path) -> tuple[list[History], list[Unreadable]]:
@@ -137,15 +140,16 @@ def read_runs(directory: Path) -> tuple[list[History], list[Unreadable]]:
         folders = _run_folders(directory)
     except OSError as error:
         raise ConfigError(
-            f"{directory}/: cannot look for runs in this folder ({error.strerror}). Train one with "
-            "`charlm train --config FILE`, or say where they are with --directory."
+            f"{directory}/: cannot look for runs in this folder ({error.strerror}).",
+            "Train one, or name another folder.",
+            kind="no folder of runs",
         ) from error
     histories, unreadable = [], []
     for path in folders:
         try:
             histories.append(read_history(path))
         except (ConfigError, StorageError) as error:
-            unreadable.append(Unreadable(path, str(error)))
+            unreadable.append(Unreadable(path, error))
     return sorted(histories, key=lambda history: (_trained_at(history.path), history.name)), unreadable
 
 

@@ -1,4 +1,4 @@
-"""How a checkpoint is found again: by file, by run, or the latest of all; and where a run may go on from."""
+"""How a checkpoint is found: by file, by run, or the latest of all; and where a run can resume from."""
 
 import os
 import stat
@@ -19,7 +19,7 @@ _LONGEST_NAME = 255
 
 @dataclass(frozen=True)
 class Resumable:
-    """Where a run may go on from."""
+    """Where a run can resume from."""
 
     checkpoint: Checkpoint
     """The newest full checkpoint that is whole."""
@@ -68,13 +68,15 @@ def newest_checkpoint(run: Path) -> Resumable | None:
             damaged[path] = str(error)
             continue
         if not checkpoint.is_full:
-            damaged[path] = f"{path}: this checkpoint holds weights alone, so nothing can go on from it."
+            damaged[path] = f"{path}: this checkpoint holds only weights, so no run can resume from it."
             continue
         return Resumable(checkpoint, damaged)
     if damaged:
         raise CheckpointError(
-            "\n  ".join([f"{run}: none of its full checkpoints is whole.", *damaged.values()])
-            + f"\n  Start a new run from its best weights: --name NEW --init-from {run / BEST}."
+            "\n  ".join([f"{run}: none of its full checkpoints is whole.", *damaged.values()]),
+            f"Start a new run under another name from its best weights, {run / BEST}.",
+            kind="no whole checkpoint",
+            names=[str(run / BEST)],
         )
     return None
 
@@ -92,14 +94,15 @@ def _latest_name(directory: Path) -> str:
         name = ""
     if not name or name[0] in ".-" or "/" in name or not name.isprintable():
         raise CheckpointError(
-            f"there is no latest run in {directory}/. Train one with `charlm train --config FILE`, or name a "
-            f"checkpoint with --checkpoint. {_known_runs(directory)}"
+            f"there is no latest run in {directory}/. {_known_runs(directory)}",
+            "Train one, or name a checkpoint.",
+            kind="no latest run",
         )
     return name
 
 
 def first_bytes(path: Path) -> bytes:
-    """Return the first bytes of a plain file, enough for a run's name; none of anything else."""
+    """Return the first bytes of a regular file, enough for a run's name; none of anything else."""
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
         return b""
     with path.open("rb") as file:
@@ -108,7 +111,7 @@ def first_bytes(path: Path) -> bytes:
 
 def _best_in(run: Path) -> Path:
     if not os.path.isfile(run / BEST):
-        raise CheckpointError(f"{run}: this run has no {BEST} (yet). Name a checkpoint file, or let it train on.")
+        raise CheckpointError(f"{run}: this run has no {BEST} (yet). Name a checkpoint file, or train the run further.")
     return run / BEST
 
 

@@ -21,16 +21,16 @@ _LARGEST = 1e100
 
 
 def metrics_lines(run: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Return each line of a run's ``metrics.jsonl`` that tells of a step, as it stands there and what it says.
+    """Return each line of a run's ``metrics.jsonl`` that tells of a step, as it is there and what it says.
 
     None before the first evaluation. Raises StorageError when the disk refuses.
     """
     path = run / METRICS
     try:
         status = path.stat()
-        plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)  # a pipe would wait for ever
-        if not plain or status.st_size > _LONGEST_METRICS:
-            raise StorageError(f"{path}: cannot read this file (it is no plain one, or too long).")
+        can_be_read = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)  # a pipe would wait for ever
+        if not can_be_read or status.st_size > _LONGEST_METRICS:
+            raise StorageError(f"{path}: cannot read this file (it is not a regular file, or too long).")
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return []
@@ -49,10 +49,10 @@ def _measured(value: object) -> float | None:
     """Return a number; None for whatever measures nothing."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) <= _LARGEST else None  # no comparison holds for what is no number
+    return float(value) if abs(value) <= _LARGEST else None  # no comparison holds for what is not a number
 
 
-def _without_half_characters(value: object) -> object:
+def _without_lone_surrogates(value: object) -> object:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
@@ -81,7 +81,7 @@ class Evaluation(BaseModel):
     characters_per_second: Measured = None
     seconds: Measured = None
     """Time since training began."""
-    sample: Annotated[str | None, BeforeValidator(_without_half_characters)] = None
+    sample: Annotated[str | None, BeforeValidator(_without_lone_surrogates)] = None
     """What the model wrote."""
 
     @property

@@ -16,12 +16,12 @@ PADDING = -1
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step reads, and what it should have guessed."""
+    """What one step reads, and what it should have predicted."""
 
     inputs: NDArray[Any]  # (B, T)
     targets: NDArray[Any]  # (B, T), `PADDING` where a lane has no more to read
     fresh: NDArray[np.bool_]  # (B,)
-    """Which lanes stand at the beginning of their stretch or item, so that the state starts afresh."""
+    """Which lanes are at the beginning of their stretch or item, so that the state starts afresh."""
 
     @cached_property
     def characters(self) -> int:

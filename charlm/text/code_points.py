@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 CodePoints = NDArray[np.unsignedinteger[Any]]
 
 END_UNIT = 0xD800
-"""What stands for an end among code points: half a character, which no text that was read holds."""
+"""The code point of an end: a lone surrogate, which no decoded text holds."""
 
 
 def code_points(text: str) -> CodePoints:

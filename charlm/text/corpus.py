@@ -34,7 +34,7 @@ class Corpus:
 
     paths: tuple[str, ...]
     sha256: str
-    """Digest of the files' bytes, joined in order; where each file is an item, with an ``<end>`` behind each."""
+    """Digest of the files' bytes, joined in order; where each file is an item, with an ``<end>`` after each."""
     vocabulary: Vocabulary
     ids: Ids
     validation_start: int
@@ -45,7 +45,7 @@ class Corpus:
         """Read, encode and split the text that ``data`` names.
 
         The vocabulary is built over the whole text unless one is given. Raises TextError when the text
-        is missing, no text, or too short to be split, and UnknownCharactersError when a given vocabulary
+        is missing, cannot be decoded, or too short to be split, and UnknownCharactersError when a given vocabulary
         lacks some of its characters.
         """
         files = find_files(data.path)
@@ -88,12 +88,12 @@ class Corpus:
 
     @property
     def _shared(self) -> int:
-        """Ids that stand at the end of one split and at the beginning of the next: an end, where there are ends."""
+        """Ids that belong to the end of one split and to the beginning of the next: an end, where there are ends."""
         return int(self.vocabulary.end is not None)
 
     def _check_splits(self, data: DataConfig) -> None:
-        wanted = {"train": 1.0, "validation": data.validation_fraction, "test": data.test_fraction}
-        for name, fraction in wanted.items():
+        fractions = {"train": 1.0, "validation": data.validation_fraction, "test": data.test_fraction}
+        for name, fraction in fractions.items():
             split: Ids = getattr(self, name)
             if fraction and len(split) < 2:
                 whole, left, needed = f"{len(self.ids):,} {data.unit}s", str(len(split)), "2"
@@ -125,7 +125,7 @@ def _vocabulary_of(counts: NDArray[np.int64], data: DataConfig) -> Vocabulary:
         return Vocabulary.of_bytes([END] if data.documents else [])
     if 0 < _of_characters(counts).max(initial=0) < data.minimum_count:
         raise TextError(
-            f"{', '.join(data.path)}: no character stands here {data.minimum_count:,} times. Lower data.minimum_count."
+            f"{', '.join(data.path)}: no character occurs {data.minimum_count:,} times. Lower data.minimum_count."
         )
     return Vocabulary.of_code_points(counts, data.normalization, data.minimum_count)
 
@@ -159,7 +159,9 @@ def _encode(files: list[Path], data: DataConfig, vocabulary: Vocabulary, length:
             ids[position : position + len(units)] = vocabulary.encode_units(units, position)
         position += len(units)
     if position != length:
-        raise TextError(f"{', '.join(data.path)}: this text changed while it was read. Try again when it is at rest.")
+        raise TextError(
+            f"{', '.join(data.path)}: this text changed while it was read. Read it again when it is complete."
+        )
     return ids
 
 

@@ -1,4 +1,4 @@
-"""Ids → text, one id at a time, never showing half a character."""
+"""Ids → text, one id at a time, never showing a part of a character."""
 
 import codecs
 import unicodedata
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from charlm.text.normalization import starts_afresh
 
 REPLACEMENT = "\ufffd"
-"""Stands for what is no character: a special symbol, or bytes that are no UTF-8."""
+"""Stands for what is not a character: a special symbol, or bytes that are not UTF-8."""
 
 
 class Decoder:

@@ -39,7 +39,7 @@ class _Pass:
 class DocumentStreams:
     """Items in ``lanes`` parallel lanes, cut into windows of ``window`` steps.
 
-    ``ids`` (N,) hold an ``end`` before the first item and one behind each. ``shuffled_by`` is the seed of the items'
+    ``ids`` (N,) hold an ``end`` before the first item and one after each. ``shuffled_by`` is the seed of the items'
     order within a lane; None leaves it as it is. Raises TextError when there are fewer items than lanes.
     """
 
@@ -126,6 +126,6 @@ def _shared_out(windows: NDArray[np.int64], lanes: int) -> NDArray[np.intp]:
     before = np.cumsum(windows) - windows
     edges = np.searchsorted(before, np.arange(1, lanes) * windows.sum() / lanes)
     items = len(windows)
-    for lane in range(lanes - 1):  # one item at least, and one left for each lane behind
+    for lane in range(lanes - 1):  # one item at least, and one left for each lane that follows
         edges[lane] = min(max(edges[lane], (edges[lane - 1] if lane else 0) + 1), items - (lanes - 1 - lane))
     return np.concatenate([[0], edges, [items]])

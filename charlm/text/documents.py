@@ -3,7 +3,7 @@
     ann                       a n n ▸ b o b ▸
     bob        line by line ▸
 
-Every item ends with an end of its own (▸), which the model learns to write, and one stands before the first: so each
+Every item ends with an end of its own (▸), which the model learns to write, and one precedes the first: so each
 is read right after an end. What separates items belongs to none, white space before it included, and there are no
 empty ones.
 """
@@ -27,7 +27,7 @@ _LEADING = re.compile(_BLANK_LINES)
 
 
 def ends_marked(files: Iterable[Iterable[str]], documents: Documents) -> Iterator[str]:
-    """Yield the text of ``files``, each given in pieces, with half a character U+D800 for every end."""
+    """Yield the text of ``files``, each given in pieces, with the lone surrogate U+D800 for every end."""
     yield _END
     for pieces in files:
         last = _END

@@ -40,9 +40,9 @@ def _encode(
     try:
         ids = encode_pieces(itemized([_noting(texts, vocabulary, found)], data), vocabulary)
     except UnknownCharactersError as error:
-        raise UnknownCharactersError(f"{source}: {error}") from error
+        raise error.at(source) from error
     if len(ids) == (0 if vocabulary.end is None else 1):
-        raise TextError(f"{source}: there is no text here; it is empty. Name a file that holds some.")
+        raise TextError(f"{source}: there is no text here; it is empty. Give at least one character.")
     return ids, list(found.values())
 
 

@@ -34,7 +34,7 @@ def _matches(pattern: str) -> list[Path]:
     if os.path.isfile(pattern):
         return [Path(pattern)]
     if os.path.exists(pattern):
-        raise TextError(f"{pattern}: this is no plain file, and a text is read twice. Save it as a file first.")
+        raise TextError(f"{pattern}: this is not a regular file, and a text is read twice. Save it as a file first.")
     try:
         names = sorted(glob.glob(pattern, recursive=True))
     except (ValueError, OSError, RecursionError):  # a pattern that no folder could be searched for
@@ -42,7 +42,7 @@ def _matches(pattern: str) -> list[Path]:
     found = [Path(name) for name in names if os.path.isfile(name)]
     if not found:
         here = "" if os.path.isabs(pattern) else f" (looked in {Path.cwd()})"
-        raise TextError(f"{pattern}: no such file{here}. A relative path starts where charlm is called.")
+        raise TextError(f"{pattern}: no such file{here}. A relative path starts at the working directory.")
     return found
 
 
@@ -60,7 +60,7 @@ def text_pieces(pieces: Iterable[bytes], source: str, data: DataConfig) -> Itera
     """Yield the text of ``pieces``, decoded and normalized as ``data`` says.
 
     ``source`` names the bytes in errors. With ``data.unit`` "byte" each byte becomes the character of
-    the same number. Raises TextError at bytes that are no text, naming their offset.
+    the same number. Raises TextError at bytes that do not decode, naming their offset.
     """
     if data.unit == "byte":
         return (piece.decode("latin-1") for piece in pieces)
@@ -77,7 +77,7 @@ def _decoded(pieces: Iterable[bytes], source: str, encoding: str) -> Iterator[st
         except UnicodeError as error:
             raise _not_text(source, encoding, error, read) from error
         _refuse_nul(text, source)
-        _refuse_half_characters(text, source, encoding)
+        _refuse_lone_surrogates(text, source, encoding)
         if text:
             yield text.removeprefix(_BYTE_ORDER_MARK) if at_start else text
             at_start = False
@@ -102,14 +102,14 @@ def _not_text(source: str, encoding: str, error: UnicodeError, read: int) -> Tex
     )
 
 
-def _refuse_half_characters(text: str, source: str, encoding: str) -> None:
-    """Refuse what some decoders (utf-7, unicode_escape) let through, and no file of charlm's could hold."""
+def _refuse_lone_surrogates(text: str, source: str, encoding: str) -> None:
+    """Refuse lone surrogates: some decoders (utf-7, unicode_escape) let them through, and UTF-8 cannot hold them."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise TextError(
-            f"{source}: holds half a character (U+{ord(text[error.start]):04X}), which is no text. Save it as UTF-8 "
-            f"with another program, or set data.encoding to something other than {encoding}."
+            f"{source}: holds a lone surrogate (U+{ord(text[error.start]):04X}), which is not a character. Save it as "
+            f"UTF-8 with another program, or set data.encoding to something other than {encoding}."
         ) from error
 
 

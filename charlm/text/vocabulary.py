@@ -8,7 +8,7 @@
       l → 2 → [0 0 1 0]
       o → 3 → [0 0 0 1]
 
-Symbols are sorted by code point; special symbols stand behind them. A byte is held as the character
+Symbols are sorted by code point; special symbols follow them. A byte is held as the character
 of the same number, so both units are looked up in one table over code points.
 """
 
@@ -34,7 +34,7 @@ Ids = NDArray[np.unsignedinteger[Any]]
 
 UNKNOWN = "<unk>"
 END = "<end>"
-"""The special symbol that ends every item of a text of separate ones, and stands before the first."""
+"""The special symbol that ends every item of a text of separate ones, and precedes the first."""
 _NOT_THERE = -1
 _SHOWN = 10
 _LONGEST_SPECIAL = 40
@@ -87,7 +87,7 @@ class Vocabulary:
 
     @classmethod
     def of_bytes(cls, special: Sequence[str] = ()) -> Self:
-        """Return the vocabulary of all 256 bytes, which reads any file, and of ``special`` symbols behind them."""
+        """Return the vocabulary of all 256 bytes, which reads any file, followed by ``special`` symbols."""
         return cls((*map(chr, range(256)), *special), "byte", None, _places(256, special))
 
     def united(self, other: Self) -> Self:
@@ -106,7 +106,7 @@ class Vocabulary:
 
     @cached_property
     def _table(self) -> NDArray[np.int32]:
-        """Id of each code point, and ``_NOT_THERE`` for strangers (including all past the end)."""
+        """Id of each code point, and ``_NOT_THERE`` for unknown characters (including all past the end)."""
         characters = self._units
         table = np.full(max(characters, default=0) + 2, self.special.get(UNKNOWN, _NOT_THERE), np.int32)
         table[characters] = np.arange(len(characters))
@@ -119,7 +119,7 @@ class Vocabulary:
 
     @property
     def _units(self) -> list[int]:
-        """Code point of each symbol that has one, by id; ``<end>`` stands first behind the characters."""
+        """Code point of each symbol that has one, by id; ``<end>`` comes right after the characters."""
         return [*map(ord, self._characters), *([] if self.end is None else [END_UNIT])]
 
     @property
@@ -135,7 +135,7 @@ class Vocabulary:
     def encode(self, text: str) -> Ids:
         """Return the ids (N,) of a text, normalizing it first.
 
-        Raises UnknownCharactersError, which shows each stranger with its code point and position,
+        Raises UnknownCharactersError, which shows each unknown character with its code point and position,
         unless the vocabulary has learned ``<unk>``.
         """
         return self.encode_units(self.to_units(text))
@@ -148,7 +148,7 @@ class Vocabulary:
         return ids.astype(self.dtype)
 
     def encode_item(self, text: str) -> Ids:
-        """Return the ids of a text as it is read from its beginning: behind an end, where items have ends."""
+        """Return the ids of a text as it is read from its beginning: after an end, where items have ends."""
         before = [] if self.end is None else [self.end]
         return np.concatenate([np.array(before, self.dtype), self.encode(text)])
 
@@ -164,13 +164,13 @@ class Vocabulary:
             for index in np.argsort(first)
         ]
 
-    def unknown_error(self, strangers: Sequence[UnknownCharacter]) -> UnknownCharactersError:
+    def unknown_error(self, unknown: Sequence[UnknownCharacter]) -> UnknownCharactersError:
         """Return the error that shows characters which this vocabulary lacks."""
-        shown = ", ".join(map(str, strangers[:_SHOWN])) + (", …" if len(strangers) > _SHOWN else "")
-        what = "1 character is" if len(strangers) == 1 else f"{len(strangers):,} characters are"
+        shown = ", ".join(map(str, unknown[:_SHOWN])) + (", …" if len(unknown) > _SHOWN else "")
+        what, them = ("1 character is", "it") if len(unknown) == 1 else (f"{len(unknown):,} characters are", "them")
         return UnknownCharactersError(
-            f"{what} not among the model's {len(self):,} symbols: {shown}. Replace or remove them, or train on a "
-            "text that has them (data.minimum_count above 1 makes a model read strangers as <unk>)."
+            f"{what} not among the model's {len(self):,} symbols: {shown}. Replace or remove {them}, or train on a "
+            f"text that has {them} (data.minimum_count above 1 makes a model read unknown characters as <unk>)."
         )
 
     def decoder(self) -> Decoder:
@@ -185,7 +185,7 @@ class Vocabulary:
 
     def marks(self, ids: Sequence[int] | NDArray[Any]) -> list[str]:
         """Return one printable character for each id (N,): itself, or a mark for what shows nothing."""
-        highest = "\x7f" if self.unit == "byte" else chr(sys.maxunicode)  # other bytes are no characters alone
+        highest = "\x7f" if self.unit == "byte" else chr(sys.maxunicode)  # other bytes are not characters alone
         shown = [marked(symbol) if len(symbol) == 1 and symbol <= highest else REPLACEMENT for symbol in self.symbols]
         if self.end is not None:
             shown[self.end] = "␃"
@@ -233,18 +233,18 @@ class _Record(BaseModel):
         if not all(len(symbol) == 1 for symbol in characters) or sorted(set(characters)) != characters:
             raise ValueError("symbols are not single characters in order")
         if END in self.special and specials.get(END) != len(characters):
-            raise ValueError("<end> does not stand first behind the characters")
+            raise ValueError("<end> does not follow the characters")
         if not characters or any("\ud800" <= symbol <= "\udfff" for symbol in characters):
-            raise ValueError("symbols are no characters")
+            raise ValueError("symbols are not characters")
         if not all(name.isprintable() and 1 < len(name) < _LONGEST_SPECIAL for name in self.special):
             raise ValueError("special symbols have odd names")
         if specials != self.special or not all(type(place) is int for place in self.special.values()):
-            raise ValueError("special symbols do not stand behind the others")
+            raise ValueError("special symbols do not follow the others")
         if self.unit == "byte" and characters[-1:] > ["\xff"]:
-            raise ValueError("a symbol is no byte")
+            raise ValueError("a symbol is not a byte")
         return self
 
 
 def _places(characters: int, special: Sequence[str]) -> dict[str, int]:
-    """Return the id of each special symbol, behind so many characters."""
+    """Return the id of each special symbol, after so many characters."""
     return {name: characters + index for index, name in enumerate(special)}

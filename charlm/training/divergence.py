@@ -1,4 +1,4 @@
-"""When training runs away: numbers that are no longer finite, noticed before they reach the weights or the disk."""
+"""Divergence: numbers that are no longer finite, noticed before they reach the weights or the disk."""
 
 import math
 from collections import deque
@@ -44,7 +44,8 @@ class DivergenceMonitor:
         rollback = "" if self._training.on_divergence == "rollback" else ", or set training.on_divergence: rollback"
         return DivergenceError(
             f"training diverged at step {step}: {found}; the losses before it: {before}. {state} "
-            f"Lower training.learning_rate (now {self._training.learning_rate:g}) or training.gradient_clip{rollback}. "
-            "From the run's last checkpoint, if it has one, "
-            "`--resume --set training.learning_rate=RATE --allow-change training.learning_rate` goes on."
+            f"Lower training.learning_rate (now {self._training.learning_rate:g}) or training.gradient_clip{rollback}.",
+            "Where the run has saved a checkpoint, resume from it with a lower training.learning_rate, and allow that "
+            "setting to change.",
+            kind="diverged",
         )

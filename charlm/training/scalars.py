@@ -51,5 +51,6 @@ class Scalars:
         except OSError as error:
             raise StorageError(
                 f"{self._folder}: cannot write curves for TensorBoard here ({error.strerror or error}). "
-                "Free some space, move away what stands there, or train without --tensorboard."
+                "Free some space, or move away what is there.",
+                kind="no curves",
             ) from error

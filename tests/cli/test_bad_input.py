@@ -227,7 +227,7 @@ CONFIGS = [
     Mistake("a run's name with a slash", f"{TRAIN} --name a/b", 2, ("run.name", "a/b")),
     Mistake("a run called latest", f"{TRAIN} --name latest", 2, ("run.name", "latest")),
     Mistake("an unknown training device", f"{TRAIN} --device tpu", 2, ("training.device", "cpu", "'tpu'")),
-    Mistake("a training device that is not here", f"{TRAIN} --device cuda:99", 2, ("cuda:99", "--device cpu")),
+    Mistake("a training device that is not here", f"{TRAIN} --device cuda:99", 2, ("--device: cuda:99", "Use cpu")),
     Mistake("a starter over an old file", "config init --output text.txt", 2, ("text.txt", "exists")),
     Mistake("a starter over a folder", "config init --output folder", 2, ("folder", "exists")),
     Mistake("a starter in a missing folder", "config init --output no/new.yaml", 74, ("no/new.yaml",)),
@@ -238,7 +238,7 @@ OPTIONS = [
     Mistake("a temperature that is no number", "sample --temperature nan", 2, ("--temperature", "nan")),
     Mistake("an endless temperature", "sample --temperature inf", 2, ("--temperature", "inf")),
     Mistake("a top-k of zero", "sample --top-k 0", 2, ("--top-k", "at least 1")),
-    Mistake("a top-k past the vocabulary", "sample --top-k 31", 2, ("--top-k", "30 symbols", "31")),
+    Mistake("a top-k past the vocabulary", "sample --top-k 31", 2, ("--top-k", "at most 30", "31")),
     Mistake("a top-p of zero", "sample --top-p 0", 2, ("--top-p", "above 0", "0.0")),
     Mistake("a top-p above one", "sample --top-p 1.5", 2, ("--top-p", "at most 1", "1.5")),
     Mistake("a top-p that is no number", "sample --top-p nan", 2, ("--top-p", "nan")),
@@ -246,7 +246,7 @@ OPTIONS = [
     Mistake("no samples", "sample --num-samples 0", 2, ("--num-samples",), begins=USAGE),
     Mistake("a seed below zero", "sample --seed=-1", 2, ("--seed",), begins=USAGE),
     Mistake("an unknown device", "sample --device tpu", 2, ("--device tpu", "cpu", "cuda")),
-    Mistake("a device that is not here", "sample --device cuda:99", 2, ("cuda:99", "--device cpu")),
+    Mistake("a device that is not here", "sample --device cuda:99", 2, ("--device: cuda:99", "Use cpu")),
     Mistake(
         "a prompt of strangers",
         "sample --prompt 'The \u20ac z'",
@@ -434,8 +434,8 @@ PLACES = [
 MISTAKES = [*TEXTS, *CONFIGS, *OPTIONS, *CORPORA, *CHECKPOINTS, *PLACES]
 if not torch.cuda.is_available():
     MISTAKES += [
-        Mistake("no GPU to train on", f"{TRAIN} --device cuda", 2, ("device cuda", "--device cpu")),
-        Mistake("no GPU to sample on", "sample --device cuda", 2, ("device cuda", "--device cpu")),
+        Mistake("no GPU to train on", f"{TRAIN} --device cuda", 2, ("--device: cuda", "Use cpu")),
+        Mistake("no GPU to sample on", "sample --device cuda", 2, ("--device: cuda", "Use cpu")),
     ]
 
 

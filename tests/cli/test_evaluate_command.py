@@ -411,7 +411,7 @@ def test_a_terminal_shows_the_text_coloured_by_surprise(counted: str, tmp_path: 
     assert code == 0
     marks = "".join(MARKS.get(character, character) for character in text[1:])
     legend, _, *lines = shown_without_colours(shown).splitlines()
-    assert legend.startswith("coloured by surprise:  0 bits")
+    assert legend.startswith("coloured by surprisal:  0 bits")
     assert "8 or more" in legend
     assert "".join(lines) == marks
     assert "48;2;221;132;181" in shown  # full surprise, in the legend at least

@@ -15,7 +15,7 @@ import pytest
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.cli import unit_search
 from charlm.inspection.ablation import Ablation, ablate
-from charlm.inspection.patterns import PATTERNS, pattern
+from charlm.inspection.patterns import PATTERNS, values_of
 from charlm.inspection.trace import TraceSelection, Unit
 from charlm.inspection.units import Finding, find
 from charlm.models.recurrent import tensor_shapes
@@ -54,13 +54,13 @@ def lstm(trained: dict[str, Path]) -> str:
 def found_in(run: str | Path, name: str, watched: TraceSelection | None = None, text: str = SEARCHED) -> list[Finding]:
     """Return what the finder itself says."""
     checkpoint = Checkpoint.load(Path(run) / "best.safetensors")
-    return find(checkpoint.model(), checkpoint.vocabulary.encode(text), {name: pattern(name, text)}, watched)[name]
+    return find(checkpoint.model(), checkpoint.vocabulary.encode(text), {name: values_of(name, text)}, watched)[name]
 
 
 def ablated(run: str | Path, layer: int, index: int, *names: str) -> Ablation:
     """Return what ablation itself says."""
     checkpoint = Checkpoint.load(Path(run) / "best.safetensors")
-    patterns = {name: pattern(name, SEARCHED) for name in names}
+    patterns = {name: values_of(name, SEARCHED) for name in names}
     return ablate(checkpoint.model(), checkpoint.vocabulary.encode(SEARCHED), layer, index, patterns)
 
 
@@ -250,18 +250,18 @@ def test_a_regular_expression_is_searched_and_shown_as_it_was_typed(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--find", "("], "--find (: neither a pattern"),
-        (["--find", "[/red"], "--find [/red: neither a pattern"),
+        (["--find", "("], "--find: ( is neither the name of a pattern"),
+        (["--find", "[/red"], "--find: [/red is neither the name of a pattern"),
         (["--find", "*"], "nor a regular expression"),
-        (["--find", "brackets"], "--find brackets: it does not come and go in both halves"),
-        (["--find", "[[]red[]]"], "--find [[]red[]]: it does not come and go"),
-        (["--find", ":smile:"], "--find :smile:: it does not come and go"),
-        (["--find", "Quotes"], "--find Quotes: it does not come and go"),
-        (["--find", ""], "does not come and go"),
-        (["--find", "quotes", "--max-characters", "300"], "--find quotes: the text is too short"),
-        (["--find", "quotes", "--signal", "reset"], "--signal reset: a lstm has no such signal"),
-        (["--find", "quotes", "--signal", "[red]"], "--signal [red]: "),
-        (["--find", "quotes", "--layers", "2"], "--layers 2: this model has layers 0 to 1"),
+        (["--find", "brackets"], "--find brackets: this pattern does not vary in both halves"),
+        (["--find", "[[]red[]]"], "--find [[]red[]]: this pattern does not vary"),
+        (["--find", ":smile:"], "--find :smile:: this pattern does not vary"),
+        (["--find", "Quotes"], "--find Quotes: this pattern does not vary"),
+        (["--find", ""], "does not vary in both halves"),
+        (["--find", "quotes", "--max-characters", "300"], "--find: the text is too short to tell quotes from chance"),
+        (["--find", "quotes", "--signal", "reset"], "--signal: reset is not a signal of this lstm"),
+        (["--find", "quotes", "--signal", "[red]"], "--signal: [red] is not"),
+        (["--find", "quotes", "--layers", "2"], "--layers: 2: this model has layers 0 to 1"),
         (["--find", "quotes", "--format", "npz"], "--format npz"),
         (["--find", "quotes", "--format", "html"], "--format html"),
         (["--ablate", "0:1", "--format", "csv"], "--format csv"),
@@ -270,7 +270,7 @@ def test_a_regular_expression_is_searched_and_shown_as_it_was_typed(
         (["--ablate", "0"], "--ablate 0: expected LAYER:INDEX"),
         (["--ablate", "-1:0"], "--ablate -1:0: expected LAYER:INDEX"),
         (["--ablate", "0:1", "--ablate", "[x]:y"], "--ablate [x]:y: expected LAYER:INDEX"),
-        (["--ablate", "0:1", "--find", "("], "--find (: neither a pattern"),
+        (["--ablate", "0:1", "--find", "("], "--find: ( is neither the name of a pattern"),
         (["--ablate", "0:1", "--max-characters", "1"], "nothing to predict"),
         (["--find", "quotes", "--unit", "0:1"], "use one or the other"),
         (["--ablate", "0:1", "--unit", "0:1"], "use one or the other"),

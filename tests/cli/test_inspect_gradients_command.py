@@ -201,7 +201,7 @@ def test_the_terminal_shows_a_text_over_bars_of_what_the_guess_hangs_on(charlm: 
     assert "\x1b" not in result.stdout  # colour is for terminals
     marks, sizes = hangs_of(charlm, "-c", run, "--text", r"The fox\nsaid")[run]
     bars = "".join(BARS[round(size / max(sizes) * 7)] for size in sizes)
-    assert result.stdout.splitlines() == [f"what the guess after this text hangs on: {run}", "", marks, bars, ""]
+    assert result.stdout.splitlines() == [f"what the prediction after this text depends on: {run}", "", marks, bars, ""]
 
 
 def test_a_decomposed_korean_text_has_a_mark_and_a_number_for_each_jamo(charlm: Run, folder: Path) -> None:
@@ -378,7 +378,10 @@ def test_a_terminal_gets_colour_and_its_own_width(trained: dict[str, Path], fold
 def test_a_terminal_is_spared_a_picture(trained: dict[str, Path], folder: Path) -> None:
     arguments = ("inspect-gradients", "-c", str(trained["rnn"]), "--lags", "5", "--format", "png")
     code, shown = run_on_terminal(folder, *arguments)
-    assert (code, shown) == (2, "charlm: png is no text for a terminal; name a file with --output FILE.\n")
+    assert (code, shown) == (
+        2,
+        "charlm: --format png: this is binary and would not show on a terminal. Use --output FILE.\n",
+    )
 
 
 # Mistakes
@@ -392,11 +395,15 @@ MISTAKES = {
     "no such config": ("--config nope.yaml", 2, "nope.yaml: cannot read this config"),
     "a config with a mistake": ("--config misspelt.yaml", 2, "hiden_size"),
     "a config without its text": ("--config lost.yaml", 2, "lost.txt"),
-    "the corpus of a model has changed": ("-c changed --lags 5", 2, "Use --file"),
+    "the corpus of a model has changed": ("-c changed --lags 5", 2, "--file"),
     "no such text": ("-c RUN --file nope.txt", 2, "nope.txt"),
     "an empty file": ("-c RUN --file empty", 2, "empty"),
-    "a file that is too short": ("-c RUN --file short.txt", 2, "100 lags need 203 characters"),
-    "a validation text that is too short": ("-c RUN --lags 60", 2, "60 lags need 123 characters. Use fewer --lags"),
+    "a file that is too short": ("-c RUN --file short.txt", 2, "100 lags need 203."),
+    "a validation text that is too short": (
+        "-c RUN --lags 60",
+        2,
+        "--lags: the text of 81 characters is too short: 60 lags need 123. Use fewer lags",
+    ),
     "strangers in a file": ("-c RUN --file strangers.txt", 2, "strangers.txt: 1 character is not among"),
     "strangers in a text": ("-c RUN --text \u20ac", 2, "'\u20ac' (U+20AC)"),
     "an empty text": ("-c RUN --text ", 2, "empty"),

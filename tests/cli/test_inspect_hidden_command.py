@@ -205,7 +205,7 @@ def test_a_terminal_is_spared_an_archive(trained: dict[str, Path], tmp_path: Pat
     arguments = ("inspect-hidden", "-c", str(trained["rnn"]), "--text", "fox", "--format", "npz")
     code, shown = run_on_terminal(tmp_path, *arguments)
     assert code == 2
-    assert shown == "charlm: npz is no text for a terminal; name a file with --output FILE.\n"
+    assert shown == "charlm: --format npz: this is binary and would not show on a terminal. Use --output FILE.\n"
     assert run_on_terminal(tmp_path, *arguments, "--output", "fox.npz") == (0, "")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from charlm.checkpoint.checkpoint import Checkpoint
-from charlm.cli.memorization import SIZES, Copying
+from charlm.cli.memorization import marked_texts
+from charlm.memorization import SIZES, Memorization
 from charlm.novelty import novelty
 from charlm.text.corpus import Corpus
 from charlm.text.vocabulary import Vocabulary
@@ -159,7 +160,7 @@ def test_below_the_text_stand_a_sentence_and_a_table(parrot: str, charlm: Run) -
     found = compared(charlm, *arguments)["novelty"]
     below = charlm("sample", *arguments, "--novelty").stdout.split("\n\n", 1)[1].splitlines()
     assert below[0] == (
-        f"The longest stretch that stands in the training text has {found['longest']} characters: "
+        f"The longest stretch that appears verbatim in the training text has {found['longest']} characters: "
         f"{found['longest_text']!r}"
     )
     table = [re.split(r"\s{2,}", line.strip()) for line in below[below.index("") + 1 :]]
@@ -206,7 +207,7 @@ def test_without_the_training_text_nothing_can_be_compared(parrot: str, charlm: 
 
 def marked(vocabulary: Vocabulary, sample: np.ndarray, training: np.ndarray) -> str:
     """Return a sample with its marks."""
-    (text,) = Copying(vocabulary, [sample], [novelty(sample, training)]).texts()
+    (text,) = marked_texts(Memorization(vocabulary, [sample], [novelty(sample, training)]))
     return text
 
 
@@ -269,7 +270,7 @@ def test_whole_items_of_the_training_text_are_counted(items: str, charlm: Run) -
     assert record["novelty"]["copied_items"] == copied
     assert 0 < copied < 40
     shown = charlm("sample", *arguments, "--novelty").stdout
-    assert f"\n{copied} of 40 stand in the training text just so; {40 - copied} are new.\n" in shown
+    assert f"\n{copied} of 40 appear verbatim in the training text; {40 - copied} are new.\n" in shown
     texts = shown[: shown.index(f"\n\n{copied} of")].split("\n")
     assert texts == [f"⟦{text}⟧" if text in known else text for text in record["samples"]]
 

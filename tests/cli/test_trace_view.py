@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.console import Console
 
-from charlm.cli.trace_view import activity
+from charlm.cli.trace_view import trace_lines
 from charlm.config.settings import ModelConfig
 from charlm.inspection.trace import Trace, Unit
 
@@ -29,7 +29,7 @@ def column(*values: float) -> NDArray[np.float32]:
 
 def drawn(trace: Trace, units: list[Unit], characters: str, *, squashed: bool = True, width: int = 80) -> list[str]:
     model = ModelConfig(kind="rnn", nonlinearity="tanh" if squashed else "relu")
-    lines = activity(trace, units, characters, model, width)
+    lines = trace_lines(trace, units, characters, model, width)
     return "".join(f"{line.plain}\n" for line in lines).splitlines()
 
 
@@ -113,7 +113,7 @@ def test_characters_are_coloured_by_the_first_unit_low_blue_high_orange() -> Non
     console = Console(
         file=screen, force_terminal=True, color_system="truecolor", markup=False, width=80, no_color=False
     )
-    for line in activity(trace, [Unit("hidden", 0, 0), Unit("hidden", 0, 1)], "abc", ModelConfig(), 80):
+    for line in trace_lines(trace, [Unit("hidden", 0, 0), Unit("hidden", 0, 1)], "abc", ModelConfig(), 80):
         console.print(line)
     text = next(line for line in screen.getvalue().splitlines() if "a" in line and "hidden" not in line)
     backgrounds = [piece.split("m")[0].split("48;2;")[1] for piece in text.split("\x1b[") if "48;2;" in piece]

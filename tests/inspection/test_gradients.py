@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from charlm.cli.delivery import as_csv, as_json
 from charlm.config.settings import ModelConfig
 from charlm.errors import CharlmError, TextError
-from charlm.inspection.gradient_by_lag import GradientByLag, Saliency, lag_csv, lag_json, saliency_csv, saliency_json
+from charlm.inspection.gradient_by_lag import (
+    GradientByLag,
+    Saliency,
+    lag_table,
+    lag_values,
+    saliency_table,
+    saliency_values,
+)
 from charlm.inspection.gradients import gradient_by_lag, saliency
 from charlm.models.network import RecurrentNetwork
 from tests.harness import textbook
@@ -173,7 +181,7 @@ def test_more_positions_than_places_are_all_the_places_once() -> None:
 def test_a_text_that_is_too_short_is_refused_with_the_length_it_needs(lags) -> None:
     network, needed = network_of("rnn"), 2 * lags + 3
 
-    with pytest.raises(TextError, match=rf"too short: {lags} lags need {needed} characters.*--lags"):
+    with pytest.raises(TextError, match=rf"^lags: .*too short: {lags} lags need {needed}\. .*fewer lags"):
         gradient_by_lag(network, ids_of(needed - 1), lags, 8)
     with pytest.raises(TextError, match="too short"):
         gradient_by_lag(network, ids_of(0), lags, 8)
@@ -223,7 +231,7 @@ def test_a_network_that_hands_nothing_on_lets_nothing_through() -> None:
 
 def test_an_explosion_past_all_numbers_is_not_called_a_gradient_of_nothing() -> None:
     """The state itself leaves float64 here, after 1,024 doublings."""
-    with pytest.raises(CharlmError, match="--lags"):
+    with pytest.raises(CharlmError, match=r"^lags: .*fewer lags"):
         gradient_by_lag(linear_network(2.0), ids_of(2000), 600, 4)
 
 
@@ -352,7 +360,7 @@ def test_connectivity_of_a_single_character_is_that_of_the_character() -> None:
 
 
 def test_an_empty_text_has_no_connections() -> None:
-    with pytest.raises(TextError, match=r"empty.*--text"):
+    with pytest.raises(TextError, match=r"^text: it is empty"):
         saliency(network_of("lstm"), ids_of(0))
 
 
@@ -372,8 +380,8 @@ def test_the_files_of_a_reach_hold_every_number_exactly_under_any_name(tables) -
         for lag, (mean, spread) in enumerate(zip(sizes, sizes[::-1], strict=True))
     ]
 
-    head, *rows = csv.reader(io.StringIO(lag_csv(found), newline=""))
-    models = json.loads(lag_json(found))["models"]
+    head, *rows = csv.reader(io.StringIO(as_csv(*lag_table(found)), newline=""))
+    models = json.loads(as_json(lag_values(found)))["models"]
 
     assert head == ["model", "lag", "mean", "spread"]
     assert [[name, lag, float(mean), float(spread)] for name, lag, mean, spread in rows] == lines
@@ -390,8 +398,8 @@ def test_the_files_of_a_reach_hold_every_number_exactly_under_any_name(tables) -
 def test_the_files_of_connections_hold_every_number_exactly_under_any_name(tables) -> None:
     found = {name: Saliency(list('a",↵ㅎ'[: len(sizes)]), np.array(sizes)) for name, sizes in tables.items()}
 
-    head, *rows = csv.reader(io.StringIO(saliency_csv(found), newline=""))
-    models = json.loads(saliency_json(found))["models"]
+    head, *rows = csv.reader(io.StringIO(as_csv(*saliency_table(found)), newline=""))
+    models = json.loads(as_json(saliency_values(found)))["models"]
 
     assert head == ["model", "position", "character", "size"]
     assert [(name, int(place), mark, float(size)) for name, place, mark, size in rows] == [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from charlm.cli import unit_search
 from charlm.errors import ConfigError
-from charlm.inspection.patterns import PATTERNS, Values, pattern
+from charlm.inspection.patterns import PATTERNS, Values, values_of
 from charlm.text.vocabulary import Vocabulary
 from tests.conftest import Run, make_config, train
 
@@ -102,7 +102,7 @@ def test_every_pattern_has_a_second_definition() -> None:
 @example("\n\n  x\t y\n\t\n z")
 def test_a_pattern_is_what_its_second_definition_says_and_knows_nothing_of_what_follows(name: str, text: str) -> None:
     expected = [BY_WHAT_WAS_READ[name](text[: place + 1]) for place in range(len(text))]
-    found = pattern(name, text)
+    found = values_of(name, text)
     assert found.tolist() == expected
     assert found.dtype == np.float32
 
@@ -113,14 +113,14 @@ def test_a_pattern_is_what_its_second_definition_says_and_knows_nothing_of_what_
 @example("\n")
 @example("abc\n\nde")
 def test_the_position_in_a_line_runs_to_1_at_its_end(text: str) -> None:
-    found = pattern("position-in-line", text)
+    found = values_of("position-in-line", text)
     np.testing.assert_allclose(found, np.array(places_in_lines(text)), rtol=1e-6)
     assert found.dtype == np.float32
 
 
 def test_the_position_in_a_line_is_the_one_pattern_that_asks_what_follows() -> None:
-    assert pattern("position-in-line", "ab").tolist() == [0.5, 1.0]
-    assert pattern("position-in-line", "abcd\nef").tolist()[:2] == pytest.approx([0.2, 0.4])
+    assert values_of("position-in-line", "ab").tolist() == [0.5, 1.0]
+    assert values_of("position-in-line", "abcd\nef").tolist()[:2] == pytest.approx([0.2, 0.4])
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_the_position_in_a_line_is_the_one_pattern_that_asks_what_follows() -> N
     ],
 )
 def test_a_pattern_by_hand(name: str, text: str, expected: str) -> None:
-    assert pattern(name, text).tolist() == [int(value) for value in expected]
+    assert values_of(name, text).tolist() == [int(value) for value in expected]
 
 
 @pytest.mark.parametrize(
@@ -166,19 +166,19 @@ def test_a_pattern_by_hand(name: str, text: str, expected: str) -> None:
     ],
 )
 def test_a_regular_expression_marks_all_characters_of_its_matches(expression: str, text: str, expected: str) -> None:
-    assert pattern(expression, text).tolist() == [int(value) for value in expected]
+    assert values_of(expression, text).tolist() == [int(value) for value in expected]
 
 
 @given(text=texts, letters=st.sets(st.sampled_from('abX"(한\n'), min_size=1))
 def test_a_class_of_characters_marks_those_characters(text: str, letters: set[str]) -> None:
     expression = "[" + "".join(map(re.escape, sorted(letters))) + "]"
-    assert pattern(expression, text).tolist() == [character in letters for character in text]
+    assert values_of(expression, text).tolist() == [character in letters for character in text]
 
 
 @given(text=texts)
 def test_a_pattern_has_one_number_for_each_character(text: str) -> None:
     for name in PATTERNS:
-        assert pattern(name, text).shape == (len(text),)
+        assert values_of(name, text).shape == (len(text),)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_a_pattern_has_one_number_for_each_character(text: str) -> None:
     ids=lambda expression: expression[:9],
 )
 def test_an_expression_that_is_none_is_refused_with_the_names_there_are(expression: str) -> None:
-    with pytest.raises(ConfigError, match=r"^--find") as refusal:
-        pattern(expression, "text")
+    with pytest.raises(ConfigError, match=r"^pattern: ") as refusal:
+        values_of(expression, "text")
     assert all(name in str(refusal.value) for name in PATTERNS)
     assert expression in str(refusal.value)
 
@@ -196,7 +196,7 @@ def test_an_expression_that_is_none_is_refused_with_the_names_there_are(expressi
 def test_an_expression_that_only_python_frowns_at_is_used_in_silence() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert pattern("[[a]", "xa[").tolist() == [0, 1, 1]
+        assert values_of("[[a]", "xa[").tolist() == [0, 1, 1]
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_a_byte_model_has_one_number_for_each_byte(searched) -> None:
     seen, _ = searched(text, "all", unit="byte")
     assert set(seen) == set(PATTERNS)
     for name, values in seen.items():
-        np.testing.assert_array_equal(values, pattern(name, text))
+        np.testing.assert_array_equal(values, values_of(name, text))
 
 
 @pytest.mark.parametrize("name", ["quotes", "upper-case", "digit", "white-space"])
@@ -232,7 +232,7 @@ def test_bytes_of_a_letter_are_no_quotes_capitals_digits_or_spaces(name: str, se
     """Bytes above 127 are parts of characters: C3 A0 is an à, not a capital Ã and a no-break space."""
     text = "naïve fiancée à la Noël, ò ů 한글\n".lower() * 20
     seen, _ = searched(text, name, unit="byte")
-    marked = sum(len(c.encode()) for c, value in zip(text, pattern(name, text), strict=True) if value)
+    marked = sum(len(c.encode()) for c, value in zip(text, values_of(name, text), strict=True) if value)
     assert seen[name].sum() == marked
     assert len(seen[name]) == len(text.encode())
 

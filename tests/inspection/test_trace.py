@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from charlm.checkpoint.checkpoint import Checkpoint
+from charlm.cli.delivery import as_csv, as_json
 from charlm.errors import ConfigError, TextError
-from charlm.inspection.export import to_csv, to_json, to_npz
+from charlm.inspection.export import to_npz, trace_table, trace_values
 from charlm.inspection.trace import Trace, Unit, trace
 from charlm.models.network import RecurrentNetwork
 from tests.harness import textbook
@@ -81,7 +82,9 @@ def test_most_varying_is_ordered_by_variance_over_time() -> None:
 def test_a_signal_that_the_cell_lacks_is_refused_with_those_it_has(trained) -> None:
     checkpoint = Checkpoint.load(trained["gru"] / "best.safetensors")
 
-    with pytest.raises(ConfigError, match="a gru has no such signal, only hidden, reset, update, candidate"):
+    with pytest.raises(
+        ConfigError, match=r"^signals: forget is not a signal of this gru, which has hidden, reset, update, candidate"
+    ):
         trace(checkpoint.model(), checkpoint.vocabulary.encode("The"), ["forget"])
 
 
@@ -96,8 +99,8 @@ def test_files_hold_the_numbers_of_the_trace(checkpoint) -> None:
     units = [Unit("hidden", 1, 4), Unit("hidden", 0, 2)]
     marks = checkpoint.vocabulary.marks(ids)
 
-    rows = list(csv.DictReader(io.StringIO(to_csv(found, units, marks))))
-    record = json.loads(to_json(found, units, list(SENTENCE)))
+    rows = list(csv.DictReader(io.StringIO(as_csv(*trace_table(found, units, marks)))))
+    record = json.loads(as_json(trace_values(found, units, list(SENTENCE))))
     archive = np.load(io.BytesIO(to_npz(found, list(SENTENCE))))
 
     assert [row["character"] for row in rows] == marks

@@ -53,4 +53,4 @@ def test_what_overflows_is_coloured_as_a_surprise(overflowing: str, tmp_path: Pa
     (tmp_path / "text.txt").write_text("The fox", encoding="utf-8")
     code, shown = run_on_terminal(tmp_path, "evaluate", "-c", overflowing, "--file", "text.txt", "--per-character")
     assert code == 0
-    assert "coloured by surprise" in shown
+    assert "coloured by surprisal" in shown

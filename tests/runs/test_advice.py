@@ -58,10 +58,10 @@ def test_where_all_went_well_nothing_is_said() -> None:
 
 def test_a_run_that_was_taken_back_had_too_high_a_rate() -> None:
     assert said(SOUND, scaled(SOUND, 1.1), rollbacks=2) == [
-        "Training ran away and was taken back 2 times, so the learning rate was too high: try half, "
+        "Training diverged and was rolled back 2 times, so the learning rate was too high: try half, "
         "training.learning_rate: 0.003."
     ]
-    assert "taken back once," in said(SOUND, scaled(SOUND, 1.1), rollbacks=1)[0]
+    assert "rolled back once," in said(SOUND, scaled(SOUND, 1.1), rollbacks=1)[0]
 
 
 def test_half_of_the_highest_rate_is_proposed_in_two_figures() -> None:
@@ -74,7 +74,7 @@ def test_half_of_the_highest_rate_is_proposed_in_two_figures() -> None:
 
 def test_rollbacks_without_an_evaluation_are_told_of_as_well() -> None:
     assert advice([], **FITTING, rollbacks=3) == [
-        "Training ran away and was taken back 3 times, so the learning rate was too high: try half of "
+        "Training diverged and was rolled back 3 times, so the learning rate was too high: try half of "
         "training.learning_rate."
     ]
 
@@ -236,7 +236,7 @@ def test_size_is_told_with_both_losses_in_bits() -> None:
         "saw (2.00 bits a character in training, 2.00 in validation): a larger model.hidden_size would learn more."
     ]
     assert said(bits, scaled(bits, 1.5), weights=2_000_000) == [
-        "The model is large for its text, 2,000,000 weights for 100,000 characters, and learned it by heart (2.00 bits "
+        "The model is large for its text, 2,000,000 weights for 100,000 characters, and memorized it (2.00 bits "
         "a character in training, 3.00 in validation): try more text or a smaller model.hidden_size."
     ]
 

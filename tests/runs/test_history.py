@@ -95,8 +95,8 @@ def test_runs_differ_in_what_any_two_of_them_differ_in() -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({}, "no run's folder"),
-        ({"metrics.jsonl": ""}, "no run's folder"),
+        ({}, "not a run's folder"),
+        ({"metrics.jsonl": ""}, "not a run's folder"),
         ({"config.yaml": "model: {layers: 3}"}, r"another version of charlm.*config\.yaml:1: model\.layers"),
         ({"config.yaml": "\0"}, "another version of charlm"),
     ],
@@ -112,7 +112,7 @@ def test_what_is_no_run_is_told_in_words(files: dict[str, str], words: str, tmp_
 def test_a_config_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.yaml")
 
-    with pytest.raises(ConfigError, match="no run's folder"):
+    with pytest.raises(ConfigError, match="not a run's folder"):
         read_history(tmp_path)
 
 
@@ -154,15 +154,15 @@ def test_runs_are_listed_by_age_and_one_that_cannot_be_read_hinders_none(tmp_pat
 
     assert [run.name for run in found] == ["old", "middle", "new"]
     assert [run.path.name for run in unreadable] == ["bad", "worse"]
-    assert "data.tail" in unreadable[0].problem
-    assert "metrics.jsonl: cannot read this file" in unreadable[1].problem
+    assert "data.tail" in str(unreadable[0].error)
+    assert "metrics.jsonl: cannot read this file" in str(unreadable[1].error)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file", "x" * 300])
 def test_where_no_folder_is_there_is_a_way_out(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(ConfigError, match=f"{name}/: cannot look for runs .* --directory"):
+    with pytest.raises(ConfigError, match=f"{name}/: cannot look for runs .* name another folder"):
         read_runs(tmp_path / name)
 
 

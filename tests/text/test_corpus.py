@@ -280,7 +280,7 @@ def test_an_end_is_never_too_rare(tmp_path: Path) -> None:
     corpus = Corpus.read(data(path, documents="line", minimum_count=4, validation_fraction=0.5))
     assert corpus.vocabulary.symbols == ("a", END, "<unk>")
     assert corpus.ids.tolist() == [1, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 2, 1]
-    with pytest.raises(TextError, match="no character stands here 9 times"):
+    with pytest.raises(TextError, match="no character occurs 9 times"):
         Corpus.read(data(path, documents="line", minimum_count=9))
 
 

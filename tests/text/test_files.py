@@ -102,7 +102,7 @@ def test_a_folder_is_refused_with_a_glob_to_use_instead(tmp_path: Path) -> None:
 
 def test_a_pipe_is_refused_because_a_text_is_read_twice(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(TextError, match=r"pipe: this is no plain file"):
+    with pytest.raises(TextError, match=r"pipe: this is not a regular file"):
         find_files([str(tmp_path / "pipe")])
 
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from charlm.checkpoint.checkpoint import Checkpoint, not_finite
+from charlm.cli.messages import message
 from charlm.cli.progress import Silence
 from charlm.cli.signals import Requests
 from charlm.config.settings import Config
@@ -275,19 +276,19 @@ def test_the_message_tells_the_last_losses_and_what_to_try(
     reports: list[StepReport | Rollback] = []
     with pytest.raises(DivergenceError) as caught:
         taken(trainer_of(tmp_path, training={"learning_rate": 0.0125}), reports)
-    message = str(caught.value)
+    text = str(caught.value)
 
     assert len(reports) == step - 1
     losses = [f"{report.loss:.4g}" for report in reports[-remembered:]] if remembered else ["none"]
-    assert f"; the losses before it: {', '.join(losses)}. " in message
+    assert f"; the losses before it: {', '.join(losses)}. " in text
     for way_out in (
         "training.learning_rate (now 0.0125)",
         "training.gradient_clip",
         "training.on_divergence: rollback",
-        "--resume",
-        "--allow-change training.learning_rate",
+        "resume from it with a lower training.learning_rate",
     ):
-        assert way_out in message
+        assert way_out in text
+    assert "--resume --set training.learning_rate=RATE --allow-change training.learning_rate" in message(caught.value)
 
 
 @pytest.fixture
