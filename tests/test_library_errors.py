@@ -141,8 +141,8 @@ def test_a_name_that_no_run_can_have_is_refused(name: str, tmp_path: Path) -> No
     with pytest.raises(ConfigError) as caught:
         train("text.txt", name=name)
 
-    assert str(caught.value).startswith("name: ")
-    assert str(caught.value).endswith(f", got {name!r}.")
+    assert "run.name: expected a folder's name" in str(caught.value)
+    assert str(caught.value).endswith(f", got {name!r}")
 
 
 def test_a_text_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ REMEDIES: dict[str, str | Callable[..., str]] = {
     "fixed at start": "Take back what is fixed at start, or start a run of its own with another --name (--init-from "
     "takes this one's weights along, if its sizes stay).",
     "fixed at start, counted": "Take back what is fixed at start, or start a run of its own with another --name.",
+    "no config": "`charlm config init` prints one to start from.",
     "no corpus": "Restore the corpus, or give another text where the command has --file.",
     "no curves": "Free some space, move away what is there, or train without --tensorboard.",
     "no folder of runs": "Train one with `charlm train --config FILE`, or say where they are with --directory.",

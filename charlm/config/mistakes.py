@@ -61,7 +61,7 @@ def unknown_key(key: str, known: Collection[str]) -> str:
         candidates = [setting for setting in known if setting.endswith(f".{name}")]
         candidates += [f"{section}.{near}" for near in difflib.get_close_matches(name, siblings, n=1)]
         candidates += difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {candidates[0]}?" if candidates else "`charlm config show` lists the known ones."
+    hint = f"did you mean {candidates[0]}?" if candidates else "no known key resembles it."
     return f"{key}: unknown key; {hint}"
 
 

@@ -95,7 +95,7 @@ def _text(path: Path) -> str:
         return content.decode("utf-8")
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot read this config ({error.strerror}). `charlm config init` prints one to start from."
+            f"{path}: cannot read this config ({error.strerror}).", "Name a file that can be read.", kind="no config"
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: byte {error.start:,} is not UTF-8; save the config as UTF-8.") from error

@@ -223,7 +223,7 @@ def test_a_slip_of_the_pen_gets_the_nearest_key(refuse: Refuse, right: str) -> N
 @pytest.mark.parametrize("key", ["zzz", "zzz.zzz", "a.b.c", "1", "'", "é"])
 def test_a_key_like_no_other_is_sent_to_the_list(refuse: Refuse, key: str) -> None:
     mistake = one(refuse("data: {path: a}\n", f"{key}=1"))
-    assert mistake == f"--set {key}=1: {key}: unknown key; `charlm config show` lists the known ones."
+    assert mistake == f"--set {key}=1: {key}: unknown key; no known key resembles it."
 
 
 def test_a_key_under_a_setting_is_unknown(refuse: Refuse) -> None:
