@@ -58,8 +58,8 @@ def inspect_gradients(
     text: Annotated[
         str | None,
         typer.Option(
-            help=r"Show instead how much the prediction after this text depends on each of its characters; \n and \t are "
-            "understood.",
+            help=r"Show instead how much the prediction after this text depends on each of its characters; \n and \t "
+            "are understood.",
             show_default=False,
         ),
     ] = None,
