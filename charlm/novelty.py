@@ -105,7 +105,7 @@ class _Reader:
         return symbols
 
     def backwards(self, places: NDArray[np.bool_]) -> Iterator[int]:
-        """Yield the symbols of ``places`` (M,) from last to first, `unknown` where some are left out."""
+        """Yield the symbols at the true ``places`` (M,), last to first, and `unknown` where some are left out."""
         kept = places.copy()
         kept[1:] |= places[:-1]
         for start in reversed(range(0, len(places), _PIECE)):

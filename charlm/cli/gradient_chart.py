@@ -1,4 +1,4 @@
-"""Gradients on a terminal: lines over lags on a log scale, or text coloured by what a prediction depends on."""
+"""Gradients on a terminal: lines over lags on a logarithmic scale, and text coloured by its share in a prediction."""
 
 import math
 from collections.abc import Iterator, Mapping
