@@ -52,7 +52,7 @@ def shown_commands() -> list[Shown]:
     found = []
     for page in PAGES:
         for block in blocks(page, "sh", "console"):
-            lines = block.text.splitlines()
+            lines = re.sub(r" *\\\n *", " ", block.text).splitlines()
             for number, line in enumerate(lines):
                 if block.kind == "console" and not line.startswith("$ "):
                     continue
