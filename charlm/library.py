@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that was trained: its folder, read anew whenever it is asked."""
+    """A training run: a folder, whose files are read at each access."""
 
     path: Path
-    """Its folder."""
+    """The run's folder."""
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
-        """What each evaluation measured, by step; losses are nats per character."""
+        """The evaluations, by step; losses are in nats per character."""
         return read_history(self.path).evaluations
 
     @property
@@ -56,10 +56,10 @@ class Run:
 
 
 def load(name: str | Path | None = None, directory: str | Path = "runs") -> Model:
-    """Return the model in a checkpoint file, in a run's folder, or of the run of this name in ``directory``.
+    """Return the model of a checkpoint file, of a run's folder, or of the run of this name in ``directory``.
 
-    A run stands for its best checkpoint, and no name at all for the latest run in ``directory``. Raises CheckpointError
-    when there is none, and DamagedCheckpointError when its bytes are not what was written.
+    Of a run, the best checkpoint is read; without a name, that of the latest run in ``directory``. Raises
+    CheckpointError when there is none, and DamagedCheckpointError when its bytes are not what was written.
     """
     path, checkpoint = open_checkpoint(None if name is None else str(name), Path(directory))
     return Model(checkpoint, path)
@@ -79,13 +79,14 @@ def train(
     """Train a model as ``charlm train`` does, and return its run.
 
     ``texts`` are files or globs and replace ``data.path``. ``config`` is a `Config` or the path of a YAML file; without
-    one every setting is at its default. ``name`` replaces ``run.name``. With ``resume`` the run goes on from its newest
-    checkpoint, and settings in ``allow_change`` may differ; ``init_from`` names a checkpoint or run whose weights a new
-    run begins with. ``on_evaluation`` is called after each evaluation, and ``on_note`` with sentences such as which
-    settings differ. A notebook shows a progress bar; nothing else is shown.
+    one every setting is at its default. ``name`` replaces ``run.name``. With ``resume`` the run continues from its
+    newest checkpoint, and settings in ``allow_change`` may differ; ``init_from`` names a checkpoint or run whose
+    weights a new run starts with. ``tensorboard`` also writes the metrics for TensorBoard. ``on_evaluation`` is called
+    after each evaluation, and ``on_note`` with sentences such as which settings differ. In a notebook a progress bar
+    is shown; otherwise nothing is printed.
 
-    After KeyboardInterrupt the step is finished and saved, and the exception is raised again; ``resume`` goes on from
-    there. Raises ConfigError, TextError, CheckpointError, DivergenceError and StorageError.
+    After KeyboardInterrupt the step is finished and saved, and the exception is raised again; ``resume`` continues
+    from there. Raises ConfigError, TextError, CheckpointError, DivergenceError and StorageError.
     """
     resolved = _resolved(texts, config, name)
     if not resolved.model.architecture.is_recurrent:

@@ -28,13 +28,13 @@ _SEED_BITS = 32
 
 
 class Model:
-    """A model at rest, ready to be used; `charlm.load` and `Run.model` make one."""
+    """A trained model; `charlm.load` and `Run.model` return one."""
 
     def __init__(self, checkpoint: Checkpoint, path: Path | None = None) -> None:
         self.checkpoint = checkpoint
-        """Weights, settings, vocabulary, and how far training had come."""
+        """The checkpoint: weights, settings, vocabulary and training progress."""
         self.path = path
-        """The file that it was read from."""
+        """The file that the model was read from; None where it came from memory."""
         self._model = checkpoint.model()
 
     def __repr__(self) -> str:
@@ -43,12 +43,12 @@ class Model:
 
     @property
     def config(self) -> Config:
-        """Every setting that it was trained with."""
+        """The settings that the model was trained with."""
         return self.checkpoint.config
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The symbols that it knows."""
+        """The symbols that the model knows, with `encode`, `decode` and `one_hot`."""
         return self.checkpoint.vocabulary
 
     def generate(
@@ -64,9 +64,11 @@ class Model:
     ) -> str:
         """Return the prompt and up to ``length`` characters that follow it: what ``charlm sample`` prints.
 
-        The same ``seed`` writes the same text; without one each call writes another. The text ends before ``stop``, and
-        at the end of an item where the model has learned items. Raises UnknownCharactersError for a prompt with
-        characters outside the vocabulary, and ConfigError for options that make no sense.
+        The same ``seed`` gives the same text; without one each call gives another. The text ends before ``stop``, and
+        at the end of an item where the model was trained on separate items. ``temperature`` 0 always takes the
+        likeliest character; ``top_k`` and ``top_p`` restrict the choice to the likeliest. Raises
+        UnknownCharactersError for a prompt with characters outside the vocabulary, and ConfigError for options out of
+        range.
         """
         return "".join(
             self.stream(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop=stop)
@@ -83,7 +85,7 @@ class Model:
         seed: int | None = None,
         stop: str | None = None,
     ) -> Iterator[str]:
-        """Return an iterator of pieces of what `generate` returns, as they are written; raises as that does."""
+        """Return an iterator over the text of `generate` in pieces, as they are made; raises as `generate` does."""
         if length < 0:
             raise ConfigError(f"must be 0 or more, got {length}.", field="length")
         if seed is not None and seed < 0:
@@ -122,10 +124,11 @@ class Model:
     def trace(
         self, text: str, signals: Sequence[str] | None = None, layers: Sequence[int] | None = None
     ) -> "ModelTrace":
-        """Return every signal of every unit after each character of a text; None means all there are.
+        """Return the signals of every unit after each character of a text.
 
-        Raises ConfigError for a Markov model, which has no hidden state, and for a signal or layer that the model does
-        not have; UnknownCharactersError; and TextError for an empty text.
+        ``signals`` and ``layers`` choose some of them; None means all. Raises ConfigError for a Markov model, which has
+        no hidden state, and for a signal or layer that the model does not have; UnknownCharactersError; and TextError
+        for an empty text.
         """
         traced = trace(self.checkpoint.recurrent(), self.vocabulary.encode_item(text), signals, layers)
         return ModelTrace(traced, self.vocabulary.marks(traced.ids), self.config)
@@ -133,12 +136,14 @@ class Model:
 
 @dataclass(frozen=True)
 class ModelTrace:
-    """What a model's units held while it read a text; a notebook shows the text coloured by the liveliest unit."""
+    """The signals of all units over a text; a notebook shows the text coloured by the unit that varies most."""
 
     trace: Trace
+    """The arrays, without names for the characters."""
     characters: list[str]
     """One printable character for each that was read, (T,)."""
     config: Config
+    """The settings of the model."""
 
     def __getitem__(self, signal: str) -> NDArray[np.float32]:
         """Return a signal, such as ``hidden``, as an array [time, layer, unit]; raises KeyError."""
@@ -154,7 +159,7 @@ class ModelTrace:
         return tuple(self.trace.signals)
 
     def most_varying(self, signal: str, count: int = 5) -> list[Unit]:
-        """Return the units whose signal varies most over the text, the liveliest first."""
+        """Return the ``count`` units whose signal varies most over the text, in falling order of variance."""
         return self.trace.most_varying(signal, count)
 
     def _repr_html_(self) -> str:
