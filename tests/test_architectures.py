@@ -49,12 +49,13 @@ def test_the_settings_of_a_row_are_settings_and_each_is_read_by_some_kind() -> N
     assert readers_of("kind") == list(ARCHITECTURES)
     assert readers_of("order") == ["markov"]
     assert readers_of("nonlinearity") == ["rnn"]
-    assert readers_of("hidden_size") == ["rnn", "lstm", "gru"]
+    assert readers_of("hidden_size") == list(RECURRENT)
     assert readers_of("no_such_setting") == []
 
 
 def test_the_recurrent_kinds_are_named_as_a_sentence_names_them() -> None:
-    assert recurrent_kinds() == "rnn, lstm or gru"
+    *others, last = RECURRENT
+    assert recurrent_kinds() == f"{', '.join(others)} or {last}"
 
 
 @rows
@@ -91,7 +92,7 @@ def test_a_gate_goes_from_0_to_1_and_its_name_is_a_gate_in_every_kind() -> None:
     assert all(signal.limits == (0, 1) for signal in everything if signal.is_gate)
     assert {signal.name for signal in everything if signal.is_gate} == set(GATES)
     assert not {signal.name for signal in everything if not signal.is_gate} & set(GATES)
-    assert GATES == ("input", "forget", "output", "reset", "update")
+    assert {"input", "forget", "output", "reset", "update"} <= set(GATES)
 
 
 @rows

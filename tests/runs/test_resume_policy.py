@@ -353,7 +353,7 @@ def test_allowing_an_unknown_change_names_the_nearest(begun: bool, project: Proj
     result = project.train("tale", BASE, "--resume", "--allow-change", "training.bach_size")
 
     assert result.exit_code == 2
-    assert "--allow-change training.bach_size: unknown key; did you mean training.batch_size?" in result.stderr
+    assert "--allow-change: training.bach_size: unknown key; did you mean training.batch_size?" in result.stderr
     assert untouched(project.folder) == before
 
 
