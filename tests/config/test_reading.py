@@ -114,6 +114,7 @@ def test_a_mistake_in_a_replaced_section_stands_in_the_override_and_not_in_the_f
         ("epochs: 3", ["training={steps: 7}"], None, 7),
         ("steps: 9", ["training.steps=null", "training.epochs=3"], 3, None),
         ("epochs: 3", ["training.epochs=null", "training.steps=7"], None, 7),
+        ("", ["training.steps=5", "training={steps: 9}", "training.epochs=3"], 3, None),
         ("epochs: 3", ["training.steps=null"], 3, None),
     ],
 )
