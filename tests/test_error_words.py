@@ -59,11 +59,18 @@ def keywords(name: str) -> dict[str, str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and "Error" in ast.unparse(node.func):
                 found |= {
-                    ast.literal_eval(keyword.value): name_of(path)
+                    value.value: name_of(path)
                     for keyword in node.keywords
-                    if keyword.arg == name and isinstance(keyword.value, ast.Constant)
+                    if keyword.arg == name
+                    for value in branches(keyword.value)
+                    if isinstance(value, ast.Constant)
                 }
     return found
+
+
+def branches(value: ast.expr) -> list[ast.expr]:
+    """Return what a conditional expression may be; anything else is itself."""
+    return [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]
 
 
 def arguments() -> set[str]:
