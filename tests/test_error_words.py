@@ -45,10 +45,15 @@ def keywords(name: str) -> dict[str, str]:
                     value.value: name_of(path)
                     for keyword in node.keywords
                     if keyword.arg == name
-                    for value in ast.walk(keyword.value)
+                    for value in branches(keyword.value)
                     if isinstance(value, ast.Constant)
                 }
     return found
+
+
+def branches(value: ast.expr) -> list[ast.expr]:
+    """Return what a conditional expression may be; anything else is itself."""
+    return [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]
 
 
 def arguments() -> set[str]:
