@@ -75,15 +75,7 @@ def find(
     middle = len(ids) // 2
     halves = {name: (values[:middle], values[middle:]) for name, values in patterns.items()}
     moving = {name: parts for name, parts in halves.items() if all(len(part) and np.ptp(part) > 0 for part in parts)}
-    random = np.random.default_rng(seed)
-    shifts, too_slow = {}, []
-    for name, parts in moving.items():
-        try:
-            shifts[name] = _draw_shifts(parts[1], random, name)
-        except TextError as error:
-            too_slow.append(error)
-    if too_slow and not shifts:
-        raise too_slow[0]
+    shifts = _shifts_of({name: parts[1] for name, parts in moving.items()}, np.random.default_rng(seed))
     moving = {name: moving[name] for name in shifts}
     first = _Sums({name: (parts[0], np.zeros(1, np.int64)) for name, parts in moving.items()}, middle)
     second = _Sums({name: (parts[1], shifts[name]) for name, parts in moving.items()}, len(ids) - middle)
@@ -142,6 +134,19 @@ class _Sums:
         r = np.zeros_like(self._products[name])
         r[alive] = self._products[name][alive] / (self.read * spread[alive, None])
         return r
+
+
+def _shifts_of(patterns: Mapping[str, Values], random: np.random.Generator) -> dict[str, NDArray[np.int64]]:
+    """Return the shifts of each pattern that does not last too long; raises TextError when all of them do."""
+    shifts, too_slow = {}, []
+    for name, values in patterns.items():
+        try:
+            shifts[name] = _draw_shifts(values, random, name)
+        except TextError as error:
+            too_slow.append(error)
+    if too_slow and not shifts:
+        raise too_slow[0]
+    return shifts
 
 
 def _draw_shifts(values: Values, random: np.random.Generator, name: str) -> NDArray[np.int64]:
