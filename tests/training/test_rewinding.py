@@ -86,7 +86,7 @@ def test_reopening_changes_nothing(run: RunDirectory, checkpoint: Checkpoint, co
 
 def test_a_folder_has_one_holder_at_a_time(run: RunDirectory, config: Config, tmp_path: Path) -> None:
     before = untouched(tmp_path)
-    with pytest.raises(ConfigError, match=r"tale: another process is training this run\. .*another --name"):
+    with pytest.raises(ConfigError, match=r"tale: another process is training this run\. .*another run\.name"):
         RunDirectory.reopen(config)
     assert untouched(tmp_path) == before
 
