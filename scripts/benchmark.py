@@ -101,7 +101,7 @@ def _train_charlm(folder: str, steps: int, save_every: int) -> float:
     trainer = _trainer(folder, steps, save_every)
     for step in range(WARM_UP):
         trainer.train_step(trainer.streams.at(step), 0.002)
-    with redirect_stderr(StringIO()):  # the bar of a terminal, drawn where nobody looks
+    with redirect_stderr(StringIO()):  # the bar of a terminal, into a buffer
         started = time.perf_counter()
         run_loop(trainer, RunDirectory.create(trainer.config), observer=Bar(0, steps))
         return steps * STEPS * LANES / (time.perf_counter() - started)

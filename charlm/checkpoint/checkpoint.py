@@ -66,7 +66,7 @@ class Progress(BaseModel):
     rate_factor: Amount = 1.0
     """What the plateau schedule and rollbacks have multiplied the learning rate by."""
     rollbacks: Whole = 0
-    """How often training ran away and was taken back."""
+    """How often training diverged and was rolled back."""
     lanes_began_at_step: Whole = 0
     """Where these lanes were first read from the beginning of the text: 0 unless a resumed run changed their shape."""
     lanes_began_at_epoch: Amount = 0.0
@@ -228,6 +228,6 @@ def _size(path: Path) -> int:
 
 
 def not_finite(tensors: Mapping[str, Any]) -> str | None:
-    """Return the name of a tensor that holds infinities or is no number; None when all is well."""
+    """Return the name of a tensor that holds a number that is not finite; None when there is none."""
     floats = (name for name, value in tensors.items() if value.dtype.kind == "f")
     return next((name for name in floats if not np.isfinite(tensors[name]).all()), None)

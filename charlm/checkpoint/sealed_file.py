@@ -28,7 +28,7 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]
 _KEY = "charlm"
 _BLANK = "0" * 64
 _BEFORE_DIGEST, _BEHIND_DIGEST = rb"\"sha256\": \"", rb'\"}"}'
-"""What stands around the digest, at the end of JSON within JSON. No string of the record can hold what stands behind:
+"""What encloses the digest, at the end of JSON within JSON. No string of the record can hold what follows it:
 its quotes would be escaped once more."""
 _LONGEST_HEADER = 1 << 24
 """Bytes; a vocabulary of all of Unicode fills 13 million of them."""

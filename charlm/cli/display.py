@@ -77,7 +77,7 @@ def flush() -> None:
 
 
 def say(message: str) -> None:
-    """Tell the user something, on standard error; where nobody can be told, go on."""
+    """Write a message on standard error; where that is closed or gone, do nothing."""
     if sys.stderr is not None:
         try:
             sys.stderr.write(f"{printable(message)}\n")

@@ -52,7 +52,7 @@ def write_trace(checkpoint: Checkpoint, ids: Ids, request: TraceRequest, format_
 
 
 def _check_size(format_: Format, characters: int, numbers: int) -> None:
-    """Raise ConfigError for what no browser could open and nobody could see."""
+    """Raise ConfigError for pages that browsers cannot open and pictures too wide to read."""
     if format_ is Format.html and characters * numbers > _MOST_NUMBERS:
         raise ConfigError(
             f"a page of {characters:,} characters × {numbers:,} numbers is more than a browser should hold. Use "

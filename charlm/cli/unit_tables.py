@@ -10,7 +10,7 @@ from charlm.inspection.units import Finding
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_COLUMNS = ("pattern", "best unit", "first r", "held r", "AUC", "luck", "units")
+_COLUMNS = ("pattern", "best unit", "first r", "held r", "AUC", "chance", "units")
 _SHOWN = 10
 """Units of a pattern that a table shows."""
 
@@ -20,14 +20,14 @@ def pattern_table(name: str, found: Sequence[Finding]) -> "RenderableType":
     rows = [
         (str(finding.unit), *_numbers(finding), "yes" if finding.beats_null else "no") for finding in found[:_SHOWN]
     ]
-    columns = ("unit", "first half r", "held-out r", "held-out AUC", "beyond luck")
+    columns = ("unit", "first half r", "held-out r", "held-out AUC", "above chance")
     count = sum(finding.beats_null for finding in found)
-    luck = (
-        f"Of {len(found):,} signals of units, by luck alone the best stays below {found[0].null95:.3f} on the held-out "
-        "half in 95 of 100 cases."
+    chance = (
+        f"Of {len(found):,} signals of units, by chance alone the best stays below {found[0].null95:.3f} on the "
+        "held-out half in 95 of 100 cases."
     )
-    verdict = f"{count:,} go beyond it." if count else "So nothing was found that follows this pattern."
-    return _table(f"units that follow {name}", columns, rows, f"{luck} {verdict}")
+    verdict = f"{count:,} exceed it." if count else "No unit was found that follows this pattern."
+    return _table(f"units that follow {name}", columns, rows, f"{chance} {verdict}")
 
 
 def patterns_table(found: Mapping[str, Sequence[Finding]], absent: Sequence[str]) -> "RenderableType":
@@ -40,8 +40,8 @@ def patterns_table(found: Mapping[str, Sequence[Finding]], absent: Sequence[str]
         rows.append((name, unit, *_numbers(best), f"{best.null95:.3f}", f"{len(beyond):,}"))
     note = (
         "r is the correlation on the half that units are ranked on, then on the held-out half. An AUC near 0 or 1 is "
-        "strong, 0.5 is none. By luck alone the best of all stays below luck in 95 of 100 cases; units is how many "
-        "signals of units go beyond it."
+        "strong, 0.5 is none. By chance alone the best of all stays below that column in 95 of 100 cases; units is "
+        "how many signals of units exceed it."
     )
     if absent:
         note += f"\nNot in both halves of this text, or lasting too long for its length: {', '.join(absent)}."

@@ -13,7 +13,7 @@ from charlm.errors import ConfigError
 REFUSED = object()
 """Stands in a config for a value that could not be read, and whose mistake is among the source's problems."""
 _MOST = 200
-"""Mistakes that are put into words; whatever holds more is no config, and to compare its keys would take minutes."""
+"""Mistakes that are put into words; a file with more is not a config, and comparing its keys would take minutes."""
 _LONGEST_NUMBER = 300
 """Bits of an integer that is shown in full."""
 

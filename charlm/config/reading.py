@@ -19,7 +19,7 @@ def read_config(path: Path, overrides: Sequence[str] = (), prefix: str = "") -> 
     """Read a YAML file, put ``section.key=value`` overrides on top, and check the whole.
 
     An override's value is any YAML value; ``section={...}`` replaces the section. Raises ConfigError that lists every
-    mistake with its file and line, or its override behind ``prefix``, what was expected and the nearest key.
+    mistake with its file and line, or its override after ``prefix``, what was expected and the nearest key.
     """
     draft = _Draft.read(path)
     for override in overrides:
@@ -91,7 +91,9 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_LONGEST + 1)
         if len(content) > _LONGEST:
-            raise ConfigError(f"{path}: more than {_LONGEST:,} bytes are no config. Name another file.")
+            raise ConfigError(
+                f"{path}: longer than {_LONGEST:,} bytes, so not a config. Name another file."
+            )
         return content.decode("utf-8")
     except OSError as error:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Which unit follows which pattern, and whether that is more than luck.
+"""Which unit follows which pattern, and whether that is more than chance.
 
 Among thousands of units one will always look as if it followed something. So the text is cut in two: units are
 ranked by their correlation r with the pattern on the first half and judged by r on the second, against a null that
@@ -52,11 +52,11 @@ class Finding:
     """Chance that the unit is higher where the pattern is on than where it is off; None where it is not a yes or no, or
     too rare to be counted."""
     null95: float
-    """What the best of all units reaches on the held-out half by luck, in 95 of 100 cases at most."""
+    """What the best of all units reaches on the held-out half by chance, in 95 of 100 cases at most."""
 
     @property
     def beats_null(self) -> bool:
-        """Whether it follows the pattern by more than luck, and in the same direction on both halves."""
+        """Whether it follows the pattern more than chance explains, and in the same direction on both halves."""
         return abs(self.held_out) > self.null95 and self.train * self.held_out > 0
 
 

@@ -1,4 +1,4 @@
-"""The folder a run leaves behind.
+"""The folder of a run, and the only code that writes into it.
 
     runs/
     ├── latest                       a text file: the newest run's name

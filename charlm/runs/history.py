@@ -1,4 +1,4 @@
-"""What runs left behind, read again without changing anything: their settings and how training went.
+"""Runs, read without changing anything: their settings and how training went.
 
 A run that is under way is read as any other; whatever of its metrics is not usable is left out.
 """

@@ -1,1 +1,1 @@
-"""Training: truncated backpropagation through time, and the folder a run leaves behind."""
+"""Training: truncated backpropagation through time, what starts it, drives it and keeps what it brings."""

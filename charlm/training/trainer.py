@@ -168,7 +168,7 @@ class Trainer:
         return loss
 
     def checkpoint(self) -> Checkpoint:
-        """Return a full checkpoint of this moment: whoever resumes from it goes on as if nothing had been.
+        """Return a full checkpoint of this moment: training that resumes from it continues exactly.
 
         A rollback goes back to the last one that was taken. Raises DivergenceError when a number in it is not finite.
         """
