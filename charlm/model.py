@@ -145,6 +145,10 @@ class ModelTrace:
     config: Config
     """The settings of the model."""
 
+    def __repr__(self) -> str:
+        """Return how much was read and which signals there are."""
+        return f"<charlm.ModelTrace of {len(self):,} characters: {', '.join(self.signals)}>"
+
     def __getitem__(self, signal: str) -> NDArray[np.float32]:
         """Return a signal, such as ``hidden``, as an array [time, layer, unit]; raises KeyError."""
         return self.trace.signals[signal]

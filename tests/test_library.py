@@ -308,6 +308,7 @@ def test_a_model_is_loaded_by_name_by_folder_and_as_the_latest(folder: Path) -> 
 def test_a_trace_shows_its_text_coloured_by_its_liveliest_unit(trained: dict[str, Path]) -> None:
     traced = package.load(trained["lstm"]).trace('<b>&"'.replace("<b>&", "fox") + "\n")
     page = traced._repr_html_()
+    assert repr(traced).startswith("<charlm.ModelTrace of 5 characters: hidden, cell, ")
 
     assert str(traced.most_varying("hidden", 1)[0]) in page
     assert page.count("<span") == len(traced) == 5
