@@ -25,15 +25,15 @@ PAGE = Path(__file__).parent.parent / "docs" / "api.md"
 NAMES: list[str] = list(vars(charlm)["__all__"])
 ERRORS = [name for name in NAMES if name.endswith("Error")]
 VALUES = (Score, Evaluation)
-"""What public functions return, without a public name of its own."""
+"""Return types of public functions that have no public name."""
 
 _WIDTH = 100
 _INTRODUCTION = """# API reference
 
-The public names of `charlm`. They are imported when they are first used, so `import charlm` loads neither NumPy nor
-torch. [Python](python.md) is the guide.
+The public names of `charlm`. They are imported on first use, so `import charlm` loads neither NumPy nor torch. See
+[Python](python.md) for the guide.
 
-This page is made by `python scripts/api_page.py` from the docstrings.
+`python scripts/api_page.py` generates this page from the docstrings.
 """
 
 Definition = ast.FunctionDef | ast.ClassDef
@@ -44,14 +44,14 @@ def page() -> str:
     names = [name for name in NAMES if name not in (*ERRORS, "__version__", "Config")]
     parts = [_INTRODUCTION, _contents([*sorted(names, key=_order), "Config"])]
     parts += [_entry(name, getattr(charlm, name)) for name in sorted(names, key=_order)]
-    parts += [_settings(), _errors(), "## Values\n\nWhat some of these return."]
+    parts += [_settings(), _errors(), "## Values\n\nReturn types of some of these functions."]
     parts += [_entry(value.__name__, value, level=3) for value in VALUES]
     parts.append("## `__version__`\n\nThe version of charlm, a string.")
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def _order(name: str) -> tuple[bool, str]:
-    """Sort functions before classes."""
+    """Return the sort key of a name: functions before classes."""
     return not isinstance(getattr(charlm, name), FunctionType), name
 
 
@@ -61,7 +61,7 @@ def _contents(names: list[str]) -> str:
 
 
 def _entry(name: str, value: Any, level: int = 2) -> str:
-    """Return a function or a class with all its members."""
+    """Return the section of a function, or of a class with its members."""
     heading = f"{'#' * level} `{name}`"
     node = _definition(value)
     if isinstance(node, ast.FunctionDef):
@@ -71,7 +71,7 @@ def _entry(name: str, value: Any, level: int = 2) -> str:
 
 
 def _members(owner: str, node: ast.ClassDef) -> Iterator[str]:
-    """Yield what a class offers: attributes and properties as a list, then a section for each method."""
+    """Yield the members of a class: attributes and properties as a list, then a section for each method."""
     attributes = [f"- `{name}`: {text}".rstrip(": ") for name, text in _attributes(node)]
     if attributes:
         yield "\n".join(attributes)
@@ -109,7 +109,7 @@ def _attributes(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
 
 
 def _assigned(item: ast.stmt) -> str:
-    """Return the attribute that a statement gives a value or a type; empty where it does something else."""
+    """Return the name of the attribute that a statement assigns or annotates; empty for other statements."""
     target: ast.expr | None = item.target if isinstance(item, ast.AnnAssign) else None
     if isinstance(item, ast.Assign):
         target = item.targets[0]
@@ -139,7 +139,7 @@ def _code(title: str, node: ast.FunctionDef) -> str:
 
 
 def _call(node: ast.FunctionDef) -> str:
-    """Return parameters and result as the source has them, one a line where they are many."""
+    """Return the parameters and the result as in the source, one parameter per line if the signature is long."""
     parameters = list(_parameters(node.args))
     result = f" -> {ast.unparse(node.returns).strip(chr(39))}" if node.returns else ""
     line = f"({', '.join(parameters)}){result}"
@@ -180,13 +180,13 @@ def _module(name: str) -> ast.Module:
 
 
 def _settings() -> str:
-    """Return every setting as a table for each section, from the schema that editors get."""
+    """Return a table of settings for each section of the config, from its JSON Schema."""
     schema = Config.model_json_schema()
     text = [
         "## `Config`",
         f"{inspect.getdoc(Config)} Settings are frozen; unknown ones are refused.",
-        "`charlm.Config.model_validate({...})` makes one from nested dicts, as YAML would give them; "
-        "`config.model_dump()` returns them again.",
+        "`charlm.Config.model_validate({...})` creates one from nested dicts, the structure of the YAML file; "
+        "`config.model_dump()` returns such dicts.",
     ]
     for name, field in schema["properties"].items():
         reference = field.get("$ref") or field["allOf"][0]["$ref"]
@@ -201,12 +201,12 @@ def _settings() -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text as Markdown shows it in one line of a table."""
+    """Return a text escaped for a cell of a Markdown table."""
     return " ".join(text.split()).replace("<", "&lt;").replace("|", "\\|")
 
 
 def _type(setting: dict[str, Any]) -> str:
-    """Return the values that a setting takes, in words."""
+    """Return a description of the values that a setting accepts."""
     if "anyOf" in setting:
         return " or ".join(dict.fromkeys(map(_type, setting["anyOf"])))
     if "enum" in setting:
@@ -221,7 +221,7 @@ def _default(setting: dict[str, Any]) -> str:
 
 
 def _errors() -> str:
-    """Return the tree of errors, and the root's members."""
+    """Return the section on errors: their hierarchy, exit codes, and the attributes of the base class."""
     drawing = inspect.cleandoc(charlm.errors.__doc__ or "").split("\n\n")
     tree = next(inspect.cleandoc(part) for part in drawing if "├──" in part)
     rows = [f"| `charlm.{name}` | {getattr(charlm, name).exit_code} | {_first_line(name)} |" for name in ERRORS]

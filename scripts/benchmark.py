@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Measure charlm against the usual ways of doing the same, side by side in one run of some minutes.
+"""Benchmark charlm against common alternatives, in one run of several minutes.
 
-The first row of a table is the usual way, and every row is measured against it. All take turns within a round,
-in changing order, so that a busy spell of the machine hits all alike. "best" and "median" are over the rounds;
-"of bests" divides a row's best by the first row's; "by round" divides round by round and takes the median,
-which is the ratio to trust. Of anything "a second" more is better, and a ratio above 1 is gain; of time less is
-better, and so is a ratio below 1. Ratios carry over to other machines roughly, the numbers themselves do not.
-With --quick it only shows that it runs, and no number means anything.
+The first row of a table is the reference. In each round all contestants run once, in alternating order, so that
+background load affects all of them. "best" and "median" are over the rounds; "of bests" is the ratio of a row's best
+to the reference's; "by round" is the median of the ratios of each round, which is the most reliable. Higher is better
+for rates ("per second"), lower for times. Ratios are roughly portable to other machines, absolute numbers are not.
+--quick is a smoke test: its numbers are meaningless.
 """
 
 import os
@@ -42,7 +41,7 @@ from charlm.training.loop import run_loop
 from charlm.training.trainer import Trainer
 
 SYMBOLS = "\n !\"'(),-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # V = 65
-LANES, STEPS, WARM_UP = 50, 50, 5  # B, T, and training steps before the clock starts
+LANES, STEPS, WARM_UP = 50, 50, 5  # B, T, and training steps before timing starts
 SMALL = ModelConfig(kind="lstm", hidden_size=128, num_layers=2)
 READING = """import resource, sys, time
 from charlm.text.corpus import Corpus, DataConfig
@@ -52,12 +51,12 @@ print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru
 
 
 def race(title: str, unit: str, rounds: int, contestants: Mapping[str, Callable[[], float]]) -> None:
-    """Let each run once a round, and print the table."""
+    """Run each contestant once per round, and print the table."""
     figures: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds):
         for name in list(contestants)[:: 1 if turn % 2 == 0 else -1]:
             figures[name].append(contestants[name]())
-    best = max if unit.endswith("a second") else min
+    best = max if unit.endswith("per second") else min
     usual, *_ = figures.values()
     print(f"\n{title} ({unit}; rounds: {rounds})\n{'':36}{'best':>12}{'median':>12}{'of bests':>12}{'by round':>12}")
     for name, found in figures.items():
@@ -67,7 +66,7 @@ def race(title: str, unit: str, rounds: int, contestants: Mapping[str, Callable[
 
 
 def training(quick: bool) -> None:
-    """Measure training as `charlm train` does it, bar, metrics, checkpoints, evaluation and sample included."""
+    """Measure training as in `charlm train`, including progress bar, metrics, checkpoints, evaluation and sample."""
     steps = 4 if quick else 60
     with TemporaryDirectory() as folder:
         corpus = _trainer(folder, steps, steps).corpus
@@ -76,18 +75,18 @@ def training(quick: bool) -> None:
             "charlm train": partial(_train_charlm, folder, steps, steps // 2),
             "nn.LSTM, a character at a time": partial(_train_bare, corpus, steps // 4, at_once=1, share=4),
         }
-        race("training, LSTM 2×128, B = T = 50, V = 65", "characters a second", 1 if quick else 5, contestants)
+        race("training, LSTM 2×128, B = T = 50, V = 65", "characters per second", 1 if quick else 5, contestants)
 
 
 def checkpoints(quick: bool) -> None:
-    """Measure what a full, verified checkpoint every 100 steps costs, the last step's own aside."""
+    """Measure the cost of a full, verified checkpoint every 100 steps, in addition to the final one."""
     steps = 4 if quick else 400
     with TemporaryDirectory() as folder:
         contestants = {
             "charlm train, one at the end": partial(_train_charlm, folder, steps, steps),
             "charlm train, one every 100 steps": partial(_train_charlm, folder, steps, steps // 4),
         }
-        race("checkpoints, LSTM 2×128, B = T = 50, V = 65", "characters a second", 1 if quick else 5, contestants)
+        race("checkpoints, LSTM 2×128, B = T = 50, V = 65", "characters per second", 1 if quick else 5, contestants)
 
 
 def _trainer(folder: str, steps: int, save_every: int) -> Trainer:
@@ -101,14 +100,14 @@ def _train_charlm(folder: str, steps: int, save_every: int) -> float:
     trainer = _trainer(folder, steps, save_every)
     for step in range(WARM_UP):
         trainer.train_step(trainer.streams.at(step), 0.002)
-    with redirect_stderr(StringIO()):  # the bar of a terminal, into a buffer
+    with redirect_stderr(StringIO()):  # capture the progress bar
         started = time.perf_counter()
         run_loop(trainer, RunDirectory.create(trainer.config), observer=Bar(0, steps))
         return steps * STEPS * LANES / (time.perf_counter() - started)
 
 
 def _train_bare(corpus: Corpus, steps: int, *, at_once: int, share: int = 1) -> float:
-    """Train with torch alone, at its fastest, ``at_once`` characters of each lane a call; then evaluate alike."""
+    """Train with torch alone, at its fastest, ``at_once`` characters of each lane per call; then evaluate likewise."""
     size = len(corpus.vocabulary)
     lstm, head = nn.LSTM(size, SMALL.hidden_size, SMALL.num_layers), nn.Linear(SMALL.hidden_size, size)
     model, eye = nn.ModuleList([lstm, head]), torch.eye(size)
@@ -145,7 +144,7 @@ def _descend(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer) -
 
 
 def sampling(quick: bool) -> None:
-    """Measure one stream of text, decoding included, as `charlm sample` writes it."""
+    """Measure sampling of one stream of text as in `charlm sample`, including decoding."""
     symbols = Vocabulary.of_text(SYMBOLS)
     for size, length in ((128, 100 if quick else 4000), (512, 50 if quick else 2000)):
         network = RecurrentNetwork(SMALL.model_copy(update={"hidden_size": size}), len(symbols)).eval()
@@ -155,7 +154,7 @@ def sampling(quick: bool) -> None:
             "nn.LSTM step loop, one thread": partial(_writing_speed, usual, symbols, length),
             "charlm sample": partial(_writing_speed, ours, symbols, length),
         }
-        race(f"sampling, LSTM 2×{size}, one stream, V = 65", "characters a second", 1 if quick else 7, contestants)
+        race(f"sampling, LSTM 2×{size}, one stream, V = 65", "characters per second", 1 if quick else 7, contestants)
 
 
 def _writing_speed(write: Callable[[], Iterator[Any]], symbols: Vocabulary, length: int) -> float:
@@ -175,11 +174,11 @@ def _write_bare(network: RecurrentNetwork) -> Iterator[Tensor]:
 
 
 def reading(quick: bool) -> None:
-    """Measure how fast a text becomes ids, and the memory this takes above what the imports take."""
+    """Measure the speed of reading a text into ids, and the memory this takes in addition to the imports."""
     megabytes, runs = (1, 1) if quick else (100, 5)
 
     def read(*texts: str) -> tuple[float, float]:
-        # A shell stands between, because a process begins with the peak of the one that made it.
+        # Start it from a shell, because a process inherits the peak memory of its parent.
         command = ["sh", "-c", '"$0" "$@"; exit $?', sys.executable, "-c", READING, *texts]
         seconds, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         return megabytes / float(seconds), float(peak) * (1 if sys.platform == "darwin" else 1024)
@@ -188,12 +187,12 @@ def reading(quick: bool) -> None:
         text = str(_made_text(folder, megabytes * 1_000_000))
         speeds, peaks = zip(*(read(text) for _ in range(runs)), strict=True)
     memory = (median(peaks) - read()[1]) / (megabytes * 1e6)
-    print(f"\nreading {megabytes} MB, V = 65 (rounds: {runs}; peak memory {memory:.2f} bytes a byte)")
-    print(f"  MB a second: best {max(speeds):,.0f}, median {median(speeds):,.0f}", flush=True)
+    print(f"\nreading {megabytes} MB, V = 65 (rounds: {runs}; peak memory {memory:.2f} bytes per byte)")
+    print(f"  MB per second: best {max(speeds):,.0f}, median {median(speeds):,.0f}", flush=True)
 
 
 def vocabulary(quick: bool) -> None:
-    """Measure how a training step grows with the vocabulary, where a window holds some 400 symbols."""
+    """Measure the time of a training step by vocabulary size, for windows with about 400 different symbols."""
     contestants: dict[str, Callable[[], float]] = {}
     for size in (65, 2000, 11172):
         there = min(size, 400)
@@ -216,7 +215,7 @@ def _step_time(network: RecurrentNetwork, optimizer: torch.optim.Optimizer, ids:
 
 
 def starting(quick: bool) -> None:
-    """Measure a whole `charlm sample`, from the shell to the last character; files are in the disk cache."""
+    """Measure `charlm sample` from process start to exit, with files in the disk cache."""
 
     def seconds(*arguments: str) -> float:
         started = time.perf_counter()
@@ -231,7 +230,7 @@ def starting(quick: bool) -> None:
 
 
 def _made_text(folder: str, size: int) -> Path:
-    """Write ``size`` random characters, the same ones every time."""
+    """Write ``size`` random characters from a fixed seed, and return the path."""
     path, letters = Path(folder, "text.txt"), np.frombuffer(SYMBOLS.encode(), np.uint8)
     path.write_bytes(letters[np.random.default_rng(1).integers(len(letters), size=size, dtype=np.uint8)].tobytes())
     return path
@@ -242,11 +241,11 @@ SECTIONS = {section.__name__: section for section in (training, checkpoints, sam
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(SECTIONS)}; repeatable.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A smoke test; its numbers mean nothing.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Run a smoke test; its numbers are meaningless.")] = False,
 ) -> None:
-    """Measure charlm against the usual ways of doing the same, side by side."""
+    """Benchmark charlm against common alternatives."""
     if unknown := set(only or ()) - SECTIONS.keys():
-        raise typer.BadParameter(f"no such section: {', '.join(unknown)}. There are {', '.join(SECTIONS)}.")
+        raise typer.BadParameter(f"no such section: {', '.join(unknown)}. Choose from {', '.join(SECTIONS)}.")
     facts = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
     processor = facts.partition("model name\t: ")[2].partition("\n")[0] or sys.platform
     versions = ", ".join(f"{name} {version(name)}" for name in ("charlm", "torch", "numpy"))

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Make data/names.txt: names put together from the syllables of three invented peoples, each with its own endings.
+"""Generate data/names.txt: names composed of the syllables of three invented peoples, each with its own endings.
 
     scripts/make_names.py > data/names.txt
 
-A name is an onset, one or two middles and an ending, joined so that it can be spoken. The peoples stand mixed, so
-that any stretch of the file is like any other.
+A name is an onset, zero to two middles and an ending. The order is random, so that all parts of the file have the same
+distribution.
 """
 
 import random
@@ -32,7 +32,7 @@ PEOPLES = {
 
 
 def names(random_state: random.Random, *sounds: str) -> set[str]:
-    """Return as many different names of one people as there shall be, of its onsets, middles and endings."""
+    """Return ``PER_PEOPLE`` different names composed of the onsets, middles and endings of one people."""
     onsets, middles, endings = map(str.split, sounds)
     found: set[str] = set()
     while len(found) < PER_PEOPLE:
@@ -44,11 +44,11 @@ def names(random_state: random.Random, *sounds: str) -> set[str]:
 
 
 def main() -> None:
-    """Print the names, one a line."""
+    """Print the names, one per line."""
     random_state = random.Random(SEED)
     everybody = sorted(set().union(*(names(random_state, *sounds) for sounds in PEOPLES.values())))
     random_state.shuffle(everybody)
-    print("\n".join(everybody))  # the product of this script
+    print("\n".join(everybody))  # standard output is the data file
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw docs/inspect-hidden.svg: what `charlm inspect-hidden` shows on a terminal, for the README.
+"""Draw docs/inspect-hidden.svg, the terminal output of `charlm inspect-hidden`, for the README.
 
 python scripts/picture.py runs/quickstart/best.safetensors 0:41 0:115
 """
@@ -22,7 +22,7 @@ TEXT = (
 WIDTH = 78
 PAPER = TerminalTheme((255, 255, 255), (40, 40, 40), [(40, 40, 40)] * 8)
 
-# A plain font and no address, so that the picture is complete in itself.
+# Installed fonts and no URLs, so that the picture is self-contained.
 FORMAT = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px; }}
@@ -41,7 +41,7 @@ FORMAT = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="htt
 
 
 def main(checkpoint: Path, units: list[str], output: Path = Path("docs/inspect-hidden.svg")) -> None:
-    """Draw the hidden state of UNITS, each LAYER:INDEX, the first as the text's color."""
+    """Draw the hidden state of UNITS, each LAYER:INDEX; the first one colours the text."""
     loaded = Checkpoint.load(checkpoint)
     ids = loaded.vocabulary.encode(TEXT)
     places = [unit.split(":") for unit in units]

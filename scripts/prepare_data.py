@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Make a text to train on, from what every Python has at hand or from one well-known download.
+"""Create a text to train on, from Python's standard library or from a download.
 
     scripts/prepare_data.py python-docs      data/python-docs.local.txt     English with names and examples
     scripts/prepare_data.py python-source    data/python-source.local.txt   Python code
     scripts/prepare_data.py shakespeare      data/shakespeare.local.txt     tiny shakespeare, 1.1 MB
 
-The first two come from the standard library of the Python that runs this script: the docstrings of its
-modules, classes and functions, or its source files, in the order of their paths. The same Python makes the
-same text. Git ignores ``data/*.local.txt``; a file that is there already is never overwritten.
+The first two are made from the standard library of the Python that runs this script: the docstrings of its
+modules, classes and functions, or its source files, sorted by path. The same Python version gives the same
+text. Git ignores ``data/*.local.txt``; existing files are never overwritten.
 """
 
 import ast
@@ -31,20 +31,20 @@ SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2d
 
 _TESTS = {"test", "tests", "idle_test"}
 _PATIENCE = 60.0
-"""Seconds that the download may stand still."""
+"""Timeout of the download, in seconds."""
 
 OutputOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Where to write; left out: data/NAME.local.txt.", show_default=False),
+    typer.Option(metavar="FILE", help="File to write. Default: data/NAME.local.txt.", show_default=False),
 ]
-MegabytesOption = Annotated[float, typer.Option(min=0.01, help="The most to write, in millions of bytes.")]
+MegabytesOption = Annotated[float, typer.Option(min=0.01, help="Maximum size, in millions of bytes.")]
 FromOption = Annotated[
     Path | None,
-    typer.Option("--from", metavar="FILE", help="Take this copy instead of downloading one.", show_default=False),
+    typer.Option("--from", metavar="FILE", help="Use this copy instead of downloading one.", show_default=False),
 ]
 
 app = typer.Typer(
-    help="Make a text to train on: Python's docstrings, Python's source, or tiny shakespeare.",
+    help="Create a text to train on: Python's docstrings, Python's source, or tiny shakespeare.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -67,22 +67,22 @@ def python_source(output: OutputOption = None, megabytes: MegabytesOption = 5.0)
 
 @app.command()
 def shakespeare(output: OutputOption = None, source: FromOption = None) -> None:
-    """Write tiny shakespeare, downloaded or taken from a copy, after checking its digest."""
+    """Write tiny shakespeare, downloaded or from a copy, after verifying its SHA-256."""
     path = _new_file(output, "shakespeare")
     content, name = (_download(), SHAKESPEARE_URL) if source is None else (_read(source), str(source))
     digest = hashlib.sha256(content).hexdigest()
     if digest != SHAKESPEARE_SHA256:
         raise TextError(
-            f"{name}: this is not tiny shakespeare; the SHA-256 of its {len(content):,} bytes is {digest}, "
+            f"{name}: not tiny shakespeare; the SHA-256 of its {len(content):,} bytes is {digest}, "
             f"expected {SHAKESPEARE_SHA256}. Nothing was written."
         )
     _write(path, content)
 
 
 def library_sources(library: Path) -> Iterator[str]:
-    """Yield the text of the standard library's modules in ``library``, in the order of their paths.
+    """Yield the text of the standard library's modules in ``library``, sorted by path.
 
-    Tests, what was installed beside the library, and files that are not UTF-8 or hold NUL are left out.
+    Tests, packages installed in the same folder, and files that are not UTF-8 or contain NUL are skipped.
     """
     paths = {path.relative_to(library): path for path in library.rglob("*.py")}
     for place in sorted(paths, key=Path.as_posix):
@@ -97,11 +97,11 @@ def library_sources(library: Path) -> Iterator[str]:
 
 
 def docstrings(sources: Iterable[str]) -> Iterator[str]:
-    """Yield the docstrings of modules, classes and functions, as they stand in each source from top to bottom."""
+    """Yield the docstrings of modules, classes and functions, in the order of each source."""
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for source in sources:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old sources hold escapes that newer Pythons warn of
+            warnings.simplefilter("ignore")  # old sources contain escapes that newer Pythons warn about
             tree = ast.parse(source)
         nodes = [node for node in ast.walk(tree) if isinstance(node, documented)]
         for node in sorted(nodes, key=lambda node: getattr(node, "lineno", 0)):
@@ -125,10 +125,10 @@ def _library() -> Path:
 
 
 def _new_file(output: Path | None, name: str) -> Path:
-    """Return where to write; raises ConfigError, before any work is done, when something is there."""
+    """Return the path to write; raises ConfigError, before any work is done, if it exists."""
     path = output or Path("data", f"{name}.local.txt")
     if path.exists():
-        raise ConfigError(f"{path}: this is there already and stays as it is. Remove it or name another with --output.")
+        raise ConfigError(f"{path}: this file already exists. Remove it, or name another with --output.")
     return path
 
 
@@ -139,7 +139,7 @@ def _download() -> bytes:
     except (OSError, http.client.HTTPException) as error:
         raise CharlmError(
             f"cannot download {SHAKESPEARE_URL} ({getattr(error, 'reason', None) or error}); "
-            "get a copy some other way and name it with --from FILE."
+            "download it another way and name the copy with --from FILE."
         ) from error
     return content
 
@@ -148,18 +148,18 @@ def _read(source: Path) -> bytes:
     try:
         return source.read_bytes()
     except OSError as error:
-        raise TextError(f"{source}: cannot read this copy ({error.strerror}).") from error
+        raise TextError(f"{source}: cannot read this file ({error.strerror}).") from error
 
 
 def _write(path: Path, content: bytes) -> None:
     if not content:
-        raise TextError(f"{_library()}: this Python came without the sources of its standard library; try another.")
+        raise TextError(f"{_library()}: this Python has no sources of its standard library. Use another one.")
     write_whole_file(path, content)
     print(f"{path}: {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
 
 
 def main() -> None:
-    """Run the command line; a mistake becomes a sentence and an exit code."""
+    """Run the command line; print errors on standard error and exit with their exit code."""
     try:
         app()
     except CharlmError as error:

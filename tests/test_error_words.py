@@ -107,7 +107,7 @@ def test_a_remedy_may_repeat_itself_for_each_name() -> None:
     error = ConfigError("these settings differ:\n  a\n", "Allow them.", kind="changes experiment", names=["a.b", "c.d"])
 
     assert str(error) == "these settings differ:\n  a\nAllow them."
-    assert message(error) == "these settings differ:\n  a\nIf that is meant, add --allow-change a.b --allow-change c.d."
+    assert message(error) == "these settings differ:\n  a\nTo allow it, add --allow-change a.b --allow-change c.d."
 
 
 def test_every_field_is_an_argument_and_the_command_line_has_an_option_for_it() -> None:

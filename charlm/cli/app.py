@@ -1,4 +1,4 @@
-"""The commands, gathered; and the one place where mistakes become messages and exit codes."""
+"""The command-line application: the commands, and the conversion of errors into messages and exit codes."""
 
 import sys
 from typing import Annotated, Any
@@ -16,10 +16,10 @@ INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):
-    """Runs a command; turns errors of charlm into a message on standard error and an exit code."""
+    """Group of commands that prints charlm's errors on standard error and exits with their exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command."""
+        """Run the selected command."""
         try:
             result = super().invoke(ctx)
             flush()
@@ -71,13 +71,13 @@ def _root(
 def main() -> None:
     """Run the command line; the entry point that the package installs."""
     if sys.stdout is None:
-        say("charlm: standard output is closed, so there is nowhere to write. Open it or send it to a file.")
+        say("charlm: standard output is closed. Open it or redirect it to a file.")
         sys.exit(StorageError.exit_code)
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr] # a TextIOWrapper here
     try:
         app()
     except SystemExit as ending:
-        if isinstance(ending.__context__, BrokenPipeError):  # the reader has enough: `charlm sample | head`
+        if isinstance(ending.__context__, BrokenPipeError):  # the reader closed the pipe: `charlm sample | head`
             abandon_output()
             sys.exit(0)
         raise
@@ -87,10 +87,10 @@ def main() -> None:
 
 
 def _end_if_output_is_broken(error: OSError) -> None:
-    """End the process where help or version could not be written; commands tell of their own output themselves."""
+    """Exit if the help or the version could not be written; commands report their own output errors."""
     try:
         sys.stdout.flush()
     except OSError:
         abandon_output()
-        say(f"charlm: standard output: cannot write there ({error.strerror}). Send the output elsewhere.")
+        say(f"charlm: standard output: cannot write ({error.strerror}). Redirect the output elsewhere.")
         sys.exit(StorageError.exit_code)

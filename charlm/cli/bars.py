@@ -1,4 +1,4 @@
-"""Numbers as bars: a table on the terminal in which the eye compares what the numbers say."""
+"""Horizontal bar charts for the terminal."""
 
 import math
 from collections.abc import Mapping
@@ -7,12 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 _LONGEST = 40
-"""Cells of the longest bar."""
+"""Length of the longest bar, in terminal cells."""
 _EIGHTHS = "▏▎▍▌▋▊▉█"
 
 
 def bars(title: str, values: Mapping[str, float]) -> Table:
-    """Return a table of names, numbers and bars from 0, the largest number first."""
+    """Return a table of names, values and bars that start at 0, sorted by value in descending order."""
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
@@ -25,6 +25,6 @@ def bars(title: str, values: Mapping[str, float]) -> Table:
 
 
 def bar(share: float) -> str:
-    """Return a bar of this share, 0 to 1, of the longest, in eighths of a cell; none for what is not a number."""
+    """Return a bar of this share, 0 to 1, of the longest one, in eighths of a cell; empty if it is not finite."""
     whole, part = divmod(round(share * _LONGEST * 8), 8) if math.isfinite(share) else (0, 0)
     return "█" * whole + (_EIGHTHS[part - 1] if part else "")

@@ -1,4 +1,4 @@
-"""``charlm config``: a starter to copy, the resolved settings, the schema for editors."""
+"""``charlm config``: print a starter config, the resolved settings, or the JSON Schema."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from charlm.cli.delivery import deliver
 from charlm.cli.display import write
 
-app = typer.Typer(help="Make, check and describe config files.", no_args_is_help=True)
+app = typer.Typer(help="Create, check and describe config files.", no_args_is_help=True)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", metavar="FILE", help="The YAML file to read.", show_default=False)
@@ -19,7 +19,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Overrule one setting, such as model.hidden_size=256; repeatable.",
+        help="Override one setting, such as model.hidden_size=256; repeatable.",
         show_default=False,
     ),
 ]
@@ -28,7 +28,7 @@ SetOption = Annotated[
 @app.command()
 def init(
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write a new file instead of printing.")
+        Path | None, typer.Option("--output", metavar="FILE", help="Write to this new file instead of printing.")
     ] = None,
 ) -> None:
     """Print a commented config with every setting at its default."""
@@ -36,7 +36,7 @@ def init(
     from charlm.errors import ConfigError
 
     if output is not None and output.exists():
-        raise ConfigError(f"{output}: this file exists and is left as it is. Choose another name.")
+        raise ConfigError(f"{output}: this file already exists and was not changed. Choose another name.")
     deliver(starter_yaml("A charlm config. Train with: charlm train --config THIS_FILE"), output)
 
 

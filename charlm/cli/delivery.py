@@ -1,7 +1,7 @@
-"""What a command made, delivered: to standard output, or whole into the file that ``--output`` names.
+"""Output of a command: on standard output, or atomically in the file that ``--output`` names.
 
-JSON has one form on every path: letters as they are, null for what is not a finite number, and an escape for a lone
-surrogate, such as a file's name may hold, so that it can always be written.
+JSON is written the same way everywhere: non-ASCII characters unescaped, null for non-finite numbers, and lone
+surrogates, which file names may contain, escaped, so that the text can always be encoded.
 """
 
 import csv
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     Drawing = Callable[[int], Iterable[Text]]
-    """Lines of coloured text, for a screen of so many columns."""
+    """Function that returns lines of coloured text for a given number of columns."""
 
 _FILE_WIDTH = 100
-"""Columns of a drawing that goes into a file."""
+"""Width of a drawing in a file, in columns."""
 
 
 class Format(StrEnum):
-    """What activity and gradients are written as."""
+    """Output formats of traces and gradients."""
 
     terminal = "terminal"
     csv = "csv"
@@ -44,15 +44,15 @@ _BINARY = frozenset({Format.npz, Format.png})
 
 
 def refuse_binary_on_terminal(format_: Format, output: Path | None) -> None:
-    """Raise ConfigError where bytes that are not text would go to a terminal."""
+    """Raise ConfigError if a binary format would be written to a terminal."""
     if format_ in _BINARY and output is None and sys.stdout.isatty():
-        raise ConfigError(f"--format {format_}: this is binary and would not show on a terminal. Use --output FILE.")
+        raise ConfigError(f"--format {format_}: binary output cannot be shown on a terminal. Use --output FILE.")
 
 
 def deliver(content: "str | bytes | Drawing | RenderableType", output: Path | None) -> None:
-    """Put text, bytes, a drawing or a rich table on standard output, or whole into a file without colours.
+    """Write text, bytes, a drawing or a rich table to standard output, or atomically to a file, without colours.
 
-    Raises StorageError where the output refuses.
+    Raises StorageError if the output cannot be written.
     """
     if output is not None:
         write_whole_file(output, _as_bytes(content))
@@ -68,7 +68,7 @@ def deliver(content: "str | bytes | Drawing | RenderableType", output: Path | No
 
 
 def as_json(value: object) -> str:
-    """Return a line of JSON."""
+    """Return a value as one line of JSON."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "backslashreplace").decode() + "\n"
 

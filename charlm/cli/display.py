@@ -1,6 +1,6 @@
-"""What people see: the product on standard output, the conversation on standard error.
+"""Terminal output: results on standard output, messages on standard error.
 
-User's strings never pass through rich's markup, and generated text does not pass through rich at all.
+User-supplied strings are never parsed as rich markup, and generated text bypasses rich.
 """
 
 import errno
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _LONGEST = 1800
-"""Characters of a message."""
+"""Maximum length of a message, in characters."""
 _FILE_WIDTH = 160
-"""Columns of a table that goes into a file or a pipe, so that paths stay in one piece."""
+"""Width of a table in a file or a pipe, in columns; wide enough that paths are not wrapped."""
 
 
 def write(text: str) -> None:
-    """Put product text on standard output as it is, at once where a person is watching.
+    """Write text to standard output unchanged, and flush if it is a terminal.
 
-    Raises StorageError when the output refuses; a reader that went away raises BrokenPipeError.
+    Raises StorageError if writing fails, and BrokenPipeError if the reader closed the pipe.
     """
     with _output_errors():
         sys.stdout.write(text)
@@ -35,27 +35,27 @@ def write(text: str) -> None:
 
 
 def write_bytes(content: bytes) -> None:
-    """Put product bytes on standard output; raises as `write` does."""
+    """Write bytes to standard output; raises like `write`."""
     with _output_errors():
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
 
 
 def show(renderable: "RenderableType") -> None:
-    """Put a rich table or text on standard output; raises as `write` does."""
+    """Write a rich table or text to standard output; raises like `write`."""
     write(drawn(renderable))
 
 
 def drawn(renderable: "RenderableType") -> str:
-    """Return a rich table or text as standard output shows it; a file needs no padding at the ends of lines."""
+    """Return a rich table or text rendered for standard output, without trailing spaces unless it is a terminal."""
     console = output_console()
-    with _output_errors(), console.capture() as lines:  # rich would end the process itself when the reader has gone
+    with _output_errors(), console.capture() as lines:  # rich would exit the process on a broken pipe
         console.print(renderable)
     return lines.get() if sys.stdout.isatty() else _unpadded(lines.get())
 
 
 def plain(renderable: "RenderableType") -> str:
-    """Return a rich table or text as a file holds it: without colours, and as wide as in a pipe."""
+    """Return a rich table or text rendered for a file: without colours, and as wide as in a pipe."""
     from rich.console import Console
 
     console = Console(
@@ -71,13 +71,13 @@ def _unpadded(text: str) -> str:
 
 
 def flush() -> None:
-    """Make sure that all product text has left; raises as `write` does."""
+    """Flush standard output; raises like `write`."""
     with _output_errors():
         sys.stdout.flush()
 
 
 def say(message: str) -> None:
-    """Write a message on standard error; where that is closed or gone, do nothing."""
+    """Write a message to standard error; do nothing if it is closed."""
     if sys.stderr is not None:
         try:
             sys.stderr.write(f"{printable(message)}\n")
@@ -87,19 +87,19 @@ def say(message: str) -> None:
 
 
 def is_watched() -> bool:
-    """Return whether standard error is a terminal, so that a bar may move there."""
+    """Return whether standard error is a terminal, which can show a progress bar."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 def printable(text: str) -> str:
-    """Return text with its controls written out and of a bounded size: no file from elsewhere controls the terminal."""
+    """Return text with control characters escaped and its length limited, so that untrusted text is safe to print."""
     kept = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
     shown = "".join(kept)
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST // 2]} … {shown[-_LONGEST // 2 :]}"
 
 
 def output_console() -> "Console":
-    """Return a console on standard output that takes strings literally."""
+    """Return a console on standard output that does not interpret markup."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else _FILE_WIDTH
@@ -121,7 +121,7 @@ def facts(title: str, rows: Sequence[tuple[str, object]]) -> "RenderableType":
 
 
 def abandon_output() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter's last flush cannot fail."""
+    """Redirect standard output to the null device, so that the interpreter's final flush cannot fail."""
     _abandon(1)
 
 
@@ -137,5 +137,5 @@ def _output_errors() -> Iterator[None]:
         raise
     except OSError as error:
         raise StorageError(
-            f"standard output: cannot write there ({os.strerror(error.errno or errno.EIO)}). Send the output elsewhere."
+            f"standard output: cannot write ({os.strerror(error.errno or errno.EIO)}). Redirect the output elsewhere."
         ) from error

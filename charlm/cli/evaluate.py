@@ -1,4 +1,4 @@
-"""``charlm evaluate``: how well a model predicts a text, and how well baselines do."""
+"""``charlm evaluate``: score a text with a model, and with baselines."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Split(StrEnum):
-    """A part of the model's own corpus that it was not trained on."""
+    """Part of the model's own corpus that it was not trained on."""
 
     validation = "validation"
     test = "test"
@@ -32,16 +32,16 @@ def evaluate(
     checkpoint: CheckpointOption = None,
     file: Annotated[
         str | None,
-        typer.Option("--file", metavar="FILE", help="Score this text, or standard input (-), as one lane."),
+        typer.Option("--file", metavar="FILE", help="Score this text, or standard input (-), in one lane."),
     ] = None,
     split: Annotated[
-        Split | None, typer.Option(help="Score a split of the model's own corpus, in training's lanes.")
+        Split | None, typer.Option(help="Score a split of the model's own corpus, in as many lanes as in training.")
     ] = None,
     lanes: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Read so many stretches of a text side by side, each from a fresh state: for speed.",
+            help="Read the text as this many parallel lanes, each from a fresh state, which is faster.",
             show_default=False,
         ),
     ] = None,
@@ -49,14 +49,14 @@ def evaluate(
         bool,
         typer.Option(
             "--per-character",
-            help="Show every character by its surprisal: coloured text on a terminal, else tab-separated rows with the "
-            "five likeliest guesses.",
+            help="Show the surprisal of each character: coloured text on a terminal, otherwise tab-separated rows with "
+            "the five likeliest predictions.",
         ),
     ] = False,
     baselines: Annotated[
         bool,
         typer.Option(
-            "--baselines", help="Show beside it: uniform, Markov models counted on the same training text, and xz -9."
+            "--baselines", help="Also score baselines: uniform, Markov models counted on the training text, and xz -9."
         ),
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -70,9 +70,9 @@ def evaluate(
     from charlm.text.streams import evaluation_streams
 
     if file is not None and split is not None:
-        raise ConfigError("say what to score once: either --file or --split.")
+        raise ConfigError("--file and --split exclude each other. Give one of them.")
     if per_character and (json_ or baselines or lanes not in (None, 1)):
-        raise ConfigError("--per-character reads the text in one lane and shows that alone; leave the others out.")
+        raise ConfigError("--per-character excludes --json and --baselines, and needs one lane. Leave the others out.")
     path, opened = open_checkpoint(checkpoint)
     part = (split or Split.validation).value
     corpus = read_corpus(opened, part) if file is None else None
@@ -105,7 +105,7 @@ def evaluate(
 def _read(checkpoint: "Checkpoint", file: str) -> "Ids":
     ids = read_file(file, checkpoint.config.data, checkpoint.vocabulary)
     if len(ids) < 2:
-        raise TextError(f"{file}: one character leaves nothing to predict; scoring needs two or more.")
+        raise TextError(f"{file}: scoring needs two characters or more, because the first is not predicted.")
     return ids
 
 
@@ -123,5 +123,5 @@ def _figures(score: "Score") -> dict[str, Any]:
 
 def _shown(value: float | None) -> str:
     if value is None:
-        return "unknown: the text holds characters outside the vocabulary"
+        return "unknown: the text contains characters outside the vocabulary"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""Gradients on a terminal: lines over lags on a logarithmic scale, and text coloured by its share in a prediction."""
+"""Gradients on a terminal: lines over lags on a logarithmic scale, and text coloured by saliency."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -12,17 +12,17 @@ from charlm.cli.trace_view import BARS, rows_of
 from charlm.inspection.gradient_by_lag import GradientByLag, Saliency
 
 _HEIGHT = 16
-"""Rows of the chart."""
+"""Height of the chart, in rows."""
 _MARGIN = 10
-"""Cells for the numbers at its side."""
+"""Width of the axis labels, in cells."""
 _FLOOR = 1e-30
-"""Below this a gradient is drawn at the bottom: no float32 training would feel it."""
+"""Smaller gradients are drawn at the bottom: they have no effect on training in float32."""
 _LINES = (("●", "#2f6fb7"), ("▲", "#d9731a"), ("■", "#3f8f5f"), ("◆", "#8e5ea8"), ("○", "#a8323e"), ("△", "#7a7a7a"))
 _STRONG = np.array([240, 138, 48])
 
 
 def lag_chart(found: Mapping[str, GradientByLag], width: int) -> Iterator[Text]:
-    """Yield the lines of a chart with a mark for each model, then what each decay means in words."""
+    """Yield the lines of a chart with a mark for each model, then a description of each decay."""
     columns = max(width - _MARGIN, 20)
     lags = max(len(gradient.mean) for gradient in found.values()) - 1
     logs = {name: np.log10(np.maximum(gradient.mean, _FLOOR)) for name, gradient in found.items()}
@@ -34,7 +34,7 @@ def lag_chart(found: Mapping[str, GradientByLag], width: int) -> Iterator[Text]:
             lag = round(column * lags / max(columns - 1, 1))
             row = round((top - values[min(lag, len(values) - 1)]) / (top - bottom) * (_HEIGHT - 1))
             grid.setdefault((row, column), line)
-    yield Text("size of the gradient of the loss, with respect to the state so many characters before\n")
+    yield Text("norm of the gradient of the loss with respect to the state, by number of characters back\n")
     for row in range(_HEIGHT):
         power = top - (top - bottom) * row / (_HEIGHT - 1)
         drawn = Text(f"{10**power:>{_MARGIN - 3}.0e} │ " if row % 5 == 0 else f"{'│':>{_MARGIN - 1}} ", style="dim")
@@ -49,7 +49,7 @@ def lag_chart(found: Mapping[str, GradientByLag], width: int) -> Iterator[Text]:
 
 
 def saliency_drawing(found: Mapping[str, Saliency], width: int) -> Iterator[Text]:
-    """Yield the text of each model, the more a prediction depends on a character the stronger its colour, and bars."""
+    """Yield each model's text, coloured by how strongly the prediction depends on each character, with bars below."""
     for name, saliency in found.items():
         yield Text(f"what the prediction after this text depends on: {name}\n", style="bold")
         shares = saliency.sizes / (saliency.sizes.max() or 1.0)
@@ -66,7 +66,7 @@ def saliency_drawing(found: Mapping[str, Saliency], width: int) -> Iterator[Text
 
 
 def _axis(lags: int, columns: int) -> str:
-    """Return the first, the middle and the last lag, each beneath its column."""
+    """Return the first, the middle and the last lag, each below its column."""
     middle = str(lags // 2)
     before = round(lags // 2 / lags * (columns - 1)) - len(middle) // 2
     inner = f"{'':{before - 1}}{middle}" if lags > 1 else ""
@@ -74,5 +74,5 @@ def _axis(lags: int, columns: int) -> str:
 
 
 def _cycle(count: int) -> list[tuple[str, str]]:
-    """Return a mark and a colour for each of so many lines; the seventh looks like the first."""
+    """Return a mark and a colour for each of ``count`` lines; they repeat after six."""
     return [_LINES[place % len(_LINES)] for place in range(count)]

@@ -1,4 +1,4 @@
-"""``charlm inspect-gradients``: how far back a gradient reaches, in trained models and untrained configs."""
+"""``charlm inspect-gradients``: gradient norm by lag, and saliency, of trained models and untrained configs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from charlm.text.vocabulary import Ids, Vocabulary
 
 GradientFormat = Literal["terminal", "csv", "json", "png", "html"]
-"""What gradients are written as: not as an archive."""
+"""Output formats of gradients: all but npz."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, what it is called, and what it is to read."""
+    """A model to measure, with its name and the text that it reads."""
 
     name: str
     network: "RecurrentNetwork"
@@ -41,39 +41,43 @@ def inspect_gradients(
             "--checkpoint",
             "-c",
             metavar="PATH",
-            help="A trained model: a file, a run's folder or name; repeatable. Left out: the best of the latest run.",
+            help="A checkpoint file, a run's folder or a run's name; repeatable. Default: the best of the latest run.",
             show_default=False,
         ),
     ] = None,
     config: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="An untrained model of this config; repeatable.", show_default=False),
+        typer.Option(metavar="FILE", help="An untrained model with this config; repeatable.", show_default=False),
     ] = None,
-    lags: Annotated[int, typer.Option(min=1, max=10_000, help="How many characters to look back.")] = 100,
-    positions: Annotated[int, typer.Option(min=1, help="Places of the text to average over.")] = 64,
+    lags: Annotated[int, typer.Option(min=1, max=10_000, help="Largest lag, in characters.")] = 100,
+    positions: Annotated[int, typer.Option(min=1, help="Number of positions in the text to average over.")] = 64,
     file: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Let every model read this text, not its own validation text."),
+        typer.Option(metavar="FILE", help="Read this text instead of each model's own validation text."),
     ] = None,
     text: Annotated[
         str | None,
         typer.Option(
-            help=r"Show instead how much the prediction after this text depends on each of its characters; \n and \t "
-            "are understood.",
+            help="Show instead how strongly the prediction after this text depends on each of its characters; "
+            r"\n and \t are escapes.",
             show_default=False,
         ),
     ] = None,
-    format_: Annotated[GradientFormat, typer.Option("--format", help="What to write.")] = "terminal",
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of standard output.")] = None,
+    format_: Annotated[GradientFormat, typer.Option("--format", help="Output format.")] = "terminal",
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write to this file instead of standard output.")
+    ] = None,
 ) -> None:
-    """Measure the gradient of the loss with respect to the state 0, 1, 2 … characters before."""
+    """Measure the gradient of the loss with respect to the state 0, 1, 2 … characters back."""
     from charlm.inspection.gradient_by_lag import Saliency
     from charlm.inspection.gradients import gradient_by_lag, saliency
 
     if text is not None and file is not None:
-        raise ConfigError("give one text: --file for the gradient at each lag, or --text for one guess.")
+        raise ConfigError(
+            "--file and --text exclude each other. Use --file for the gradient at each lag, --text for one prediction."
+        )
     if file == "-" and len(checkpoint or ()) + len(config or ()) > 1:
-        raise ConfigError("--file -: standard input can be read once, by one model. Save the text as a file.")
+        raise ConfigError("--file -: several models cannot share standard input. Save the text as a file.")
     chosen = Format(format_)
     refuse_binary_on_terminal(chosen, output)
     names: list[str | None] = [*(checkpoint or [])] or ([] if config else [None])
@@ -123,18 +127,18 @@ def _untrained(path: Path, file: str | None, text: str | None) -> Subject:
 
 
 def _check_has_gradient(name: str, config: "Config", text: str | None) -> None:
-    """Raise ConfigError where there is no gradient that reaches back."""
+    """Raise ConfigError if the model has no gradient with respect to earlier states."""
     if not config.model.architecture.is_recurrent:
-        raise ConfigError(f"{name}: a Markov model is counted, so it has no gradients. Name an rnn, lstm or gru.")
+        raise ConfigError(f"{name}: a Markov model has no gradients. Use an rnn, lstm or gru.")
     if config.data.documents is not None and text is None:
         raise ConfigError(
-            f"{name}: this model reads separate items and forgets at each one's end, so no lag reaches further. "
+            f"{name}: this model resets its state after each item, so lags are limited to one item. "
             "Use --text with one item."
         )
 
 
 def _named(subjects: Sequence[Subject]) -> list[tuple[str, Subject]]:
-    """Return every subject under a name of its own."""
+    """Return each subject with a unique name."""
     named: dict[str, Subject] = {}
     for subject in subjects:
         names = chain([subject.name], (f"{subject.name} ({number})" for number in count(2)))
@@ -143,7 +147,7 @@ def _named(subjects: Sequence[Subject]) -> list[tuple[str, Subject]]:
 
 
 def _by_lag(found: "Mapping[str, GradientByLag]", format_: Format) -> "str | bytes | Drawing":
-    """Return the gradients at each lag as what `deliver` takes."""
+    """Return the gradients at each lag in the format, for `deliver`."""
     from charlm.cli.gradient_chart import lag_chart
     from charlm.inspection.gradient_by_lag import lag_table, lag_values
     from charlm.pages.gradients import lag_page
@@ -162,7 +166,7 @@ def _by_lag(found: "Mapping[str, GradientByLag]", format_: Format) -> "str | byt
 
 
 def _saliency(found: "Mapping[str, Saliency]", format_: Format) -> "str | bytes | Drawing":
-    """Return what each prediction depends on as what `deliver` takes."""
+    """Return the saliency of each model in the format, for `deliver`."""
     from charlm.cli.gradient_chart import saliency_drawing
     from charlm.inspection.gradient_by_lag import saliency_table, saliency_values
     from charlm.pages.gradients import saliency_page

@@ -1,4 +1,4 @@
-"""``charlm inspect-hidden``: watch hidden units, cell states and gates over time, and find out what they follow."""
+"""``charlm inspect-hidden``: trace hidden units, cell states and gates over time, and find units by pattern."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,44 +18,42 @@ if TYPE_CHECKING:
 _SIGNALS = ", ".join(
     f"{', '.join(row.signal_names[1:])} ({row.kind})" for row in ARCHITECTURES.values() if len(row.signals) > 1
 )
-"""The signals of each kind beside the hidden state, which all of them have."""
+"""The signals of each kind besides the hidden state, which all of them have."""
 _READ = {Format.terminal: 500, Format.png: 500, Format.html: 2000}
-"""Characters of the validation text that are shown when no text is given."""
+"""Number of characters of the validation text that are read when no text is given, by format."""
 _SEARCHED = 20_000
-"""And that are searched for patterns."""
+"""Number of characters that are searched for patterns when no text is given."""
 
 
 def inspect_hidden(
     checkpoint: CheckpointOption = None,
-    text: Annotated[
-        str | None, typer.Option(help=r"Text to read; \n and \t are understood.", show_default=False)
-    ] = None,
+    text: Annotated[str | None, typer.Option(help=r"Text to read; \n and \t are escapes.", show_default=False)] = None,
     file: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Read the text from a file, or from standard input (-)."),
     ] = None,
     unit: Annotated[
         list[str] | None,
-        typer.Option(metavar="LAYER:INDEX", help="A unit to watch, counted from 0; repeatable.", show_default=False),
+        typer.Option(metavar="LAYER:INDEX", help="A unit to trace, counted from 0; repeatable.", show_default=False),
     ] = None,
     signal: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help=f"hidden, or {_SIGNALS}, or all; repeatable. Left out: hidden, and all of them for npz and --find.",
+            help=f"hidden, or {_SIGNALS}, or all; repeatable. Default: hidden; all for npz and --find.",
             show_default=False,
         ),
     ] = None,
     layers: Annotated[
         list[int] | None,
-        typer.Option(min=0, metavar="LAYER", help="Only these layers, from 0; repeatable.", show_default=False),
+        typer.Option(min=0, metavar="LAYER", help="Trace this layer only, from 0; repeatable.", show_default=False),
     ] = None,
     find: Annotated[
         str | None,
         typer.Option(
             metavar="PATTERN",
-            help="Rank all units by how well they follow a pattern of the text: quotes, parentheses, brackets, "
-            "position-in-line, since-newline, word-start, position-in-word, upper-case, digit, white-space, "
+            help="Rank all units by how strongly they correlate with a pattern of the text: quotes, parentheses, "
+            "brackets, position-in-line, since-newline, word-start, position-in-word, upper-case, digit, white-space, "
             "indentation, all, or a regular expression.",
             show_default=False,
         ),
@@ -64,31 +62,33 @@ def inspect_hidden(
         list[str] | None,
         typer.Option(
             metavar="LAYER:INDEX",
-            help="Hold this unit at its mean and score the text again, with --find inside and outside the pattern; "
+            help="Hold this unit at its mean and score the text again; with --find, inside and outside the pattern; "
             "repeatable.",
             show_default=False,
         ),
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.terminal,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of standard output.")] = None,
+    format_: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.terminal,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write to this file instead of standard output.")
+    ] = None,
     max_characters: Annotated[
-        int | None, typer.Option(min=1, help="Read no more than this.", show_default=False)
+        int | None, typer.Option(min=1, help="Read at most this many characters.", show_default=False)
     ] = None,
 ) -> None:
-    """Trace hidden units while the model reads; without a text, its own validation text.
+    """Trace hidden units while the model reads a text, by default its own validation text.
 
-    Without --unit the terminal and the picture show the five units that vary most; the others hold all.
+    Without --unit, the terminal and png formats show the five units that vary most; the other formats contain all.
     """
     from charlm.cli import tracing, unit_search
     from charlm.inspection.trace import TraceSelection
     from charlm.runs.lookup import open_checkpoint
 
     if text is not None and file is not None:
-        raise ConfigError("give the text once: either --text or --file.")
+        raise ConfigError("--text and --file exclude each other. Give one of them.")
     if unit and (find is not None or ablate is not None):
-        raise ConfigError("--unit shows units that are known, --find and --ablate look for them; use one or the other.")
+        raise ConfigError("--unit excludes --find and --ablate. Leave --unit out, or leave the others out.")
     if ablate is not None and (signal is not None or layers is not None):
-        raise ConfigError("--ablate holds hidden units and scores the whole model; leave --signal and --layers out.")
+        raise ConfigError("--ablate excludes --signal and --layers, because it holds hidden units. Leave them out.")
     path, opened = open_checkpoint(checkpoint)
     given = text is not None or file is not None
     searching = find is not None or ablate is not None
@@ -103,7 +103,7 @@ def inspect_hidden(
 
 
 def _signals(signal: list[str] | None, *, everything: bool) -> list[str] | None:
-    """Return the names that were asked for; None means all of the cell's."""
+    """Return the requested signal names; None means all signals of the cell."""
     if signal is None:
         return None if everything else ["hidden"]
     return None if "all" in signal else list(dict.fromkeys(signal))

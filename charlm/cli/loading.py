@@ -1,4 +1,4 @@
-"""What commands that read a model open first: its checkpoint, the model itself, a text."""
+"""Options and functions that several commands share: open a checkpoint's model, read a text."""
 
 import re
 import sys
@@ -24,29 +24,29 @@ CheckpointOption = Annotated[
         "--checkpoint",
         "-c",
         metavar="PATH",
-        help="A checkpoint file, a run's folder or a run's name. Left out: the best of the latest run.",
+        help="A checkpoint file, a run's folder or a run's name. Default: the best of the latest run.",
         show_default=False,
     ),
 ]
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", help="cpu reads with NumPy and needs no torch; cuda, cuda:N and mps use torch."),
+    typer.Option("--device", help="cpu uses NumPy and needs no torch; cuda, cuda:N and mps use torch."),
 ]
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
 
 def unescape(text: str) -> str:
-    r"""Return ``text`` with ``\n``, ``\t`` and ``\\`` turned into what they stand for."""
+    r"""Return ``text`` with the escapes ``\n``, ``\t`` and ``\\`` replaced by their characters."""
     return re.sub(r"\\([nt\\])", lambda match: _ESCAPES[match[1]], text)
 
 
 def open_model(checkpoint: "Checkpoint", device: str) -> "LanguageModel[Any]":
-    """Return the model on NumPy for the CPU, or on torch for another device."""
+    """Return the model, on NumPy for the CPU and on torch for other devices."""
     if device == "cpu":
         return checkpoint.model()
     if not checkpoint.config.model.architecture.is_recurrent:
-        raise ConfigError(f"--device {device}: a Markov model looks its counts up, on the CPU. Leave --device at cpu.")
+        raise ConfigError(f"--device {device}: a Markov model runs on the CPU only. Use --device cpu.")
     from charlm.models.device import find_device
     from charlm.models.network import NetworkModel, RecurrentNetwork
 
@@ -58,7 +58,7 @@ def open_model(checkpoint: "Checkpoint", device: str) -> "LanguageModel[Any]":
 
 
 def read_file(name: str, data: "DataConfig", vocabulary: "Vocabulary") -> "Ids":
-    """Return a file's (or with ``-`` standard input's) text as the model's ids; say what was read as unknown."""
+    """Return the ids of a file's text, of standard input's for ``-``; report unknown characters on standard error."""
     from charlm.text.encoding import encode_bytes, unknown_note
 
     pieces, source = _open_bytes(name)
@@ -69,14 +69,14 @@ def read_file(name: str, data: "DataConfig", vocabulary: "Vocabulary") -> "Ids":
 
 
 def read_text(text: str, vocabulary: "Vocabulary") -> "Ids":
-    """Return the ids of a text given as an option, from the beginning of an item; say what was read as unknown."""
+    """Return the ids of an option's text, from the start of an item; report unknown characters on standard error."""
     ids = vocabulary.encode_item(text)
     say_unknown(text, vocabulary)
     return ids
 
 
 def say_unknown(text: str, vocabulary: "Vocabulary") -> None:
-    """Say which characters of a text are read as unknown, if there are any."""
+    """Report which characters of a text are read as unknown, if there are any."""
     from charlm.text.encoding import unknown_note
 
     if note := unknown_note(vocabulary.unknown_characters(text)):
@@ -84,34 +84,34 @@ def say_unknown(text: str, vocabulary: "Vocabulary") -> None:
 
 
 def read_prompt(name: str, checkpoint: "Checkpoint") -> str:
-    """Return the text of a file, or with ``-`` of standard input, decoded as the model's corpus was."""
+    """Return the text of a file, of standard input for ``-``, decoded like the model's corpus."""
     from charlm.text.files import text_pieces
 
     pieces, source = _open_bytes(name)
     if checkpoint.config.data.unit == "byte":
         return b"".join(pieces).decode("utf-8", "surrogateescape")
     text = "".join(text_pieces(pieces, source, checkpoint.config.data))
-    return text.rstrip("\r\n") if checkpoint.config.data.documents == "line" else text  # a line's end is not its text
+    return text.rstrip("\r\n") if checkpoint.config.data.documents == "line" else text  # line ends separate items
 
 
 def read_split(checkpoint: "Checkpoint", split: str) -> "Ids":
-    """Return the ids of the model's own validation or test text; the corpus must be as it was."""
+    """Return the ids of the model's own validation or test text; the corpus must be unchanged."""
     from charlm.checkpoint.corpus import read_corpus, split_of
 
     return split_of(read_corpus(checkpoint, split), split)
 
 
 def pictures() -> ModuleType:
-    """Return the module that draws pictures; raises ConfigError where matplotlib is not installed."""
+    """Return the module that draws pictures; raises ConfigError if matplotlib is not installed."""
     try:
         from charlm.inspection import picture
     except ModuleNotFoundError as error:
-        raise ConfigError("--format png draws with matplotlib: pip install matplotlib") from error
+        raise ConfigError("--format png: matplotlib is not installed. Run `pip install matplotlib`.") from error
     return picture
 
 
 def _open_bytes(name: str) -> tuple[Iterator[bytes], str]:
-    """Return a file's bytes in pieces, and what to call it in errors; ``-`` is standard input."""
+    """Return a file's bytes in pieces, and its name for errors; ``-`` is standard input."""
     from charlm.text.files import byte_pieces
 
     return (_standard_input(), "standard input") if name == "-" else (byte_pieces(Path(name)), name)
@@ -121,6 +121,6 @@ def _standard_input() -> Iterator[bytes]:
     from charlm.text.files import PIECE
 
     if sys.stdin is None:
-        raise TextError("standard input is closed, so there is no text to read. Use --file FILE.")
+        raise TextError("standard input is closed. Use --file FILE.")
     while piece := sys.stdin.buffer.read(PIECE):
         yield piece

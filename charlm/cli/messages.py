@@ -1,7 +1,7 @@
-"""An error of charlm in the words of the command line: options for fields, commands for remedies.
+"""Error messages of the command line: option names for fields, commands for remedies.
 
-Below the command line errors speak to a caller in Python. `message` puts the option's name in the place of a field,
-and for a kind of error that `REMEDIES` knows what to type in the place of its remedy.
+Errors raised below `charlm.cli` address callers in Python. `message` replaces the field by its option, and the remedy
+by that of the error's kind in `REMEDIES`.
 """
 
 from collections.abc import Callable
@@ -9,27 +9,27 @@ from collections.abc import Callable
 from charlm.errors import CharlmError
 
 OPTIONS = {"count": "--next", "pattern": "--find", "signals": "--signal"}
-"""The option of a field, where it is not the field's own name."""
+"""The options of the fields whose names differ from their options'."""
 
 REMEDIES: dict[str, str | Callable[..., str]] = {
-    "another text": "Bring that back, or start a run of its own with another --name (--init-from takes this one's "
-    "weights along).",
-    "changes experiment": lambda *keys: f"If that is meant, add {' '.join(f'--allow-change {key}' for key in keys)}.",
-    "counted or trained": "Start a run of its own with another --name.",
-    "diverged": "Where the run has saved a checkpoint, go on from it with "
+    "another text": "Restore the original text, or start a new run with another --name (--init-from copies this run's "
+    "weights).",
+    "changes experiment": lambda *keys: f"To allow it, add {' '.join(f'--allow-change {key}' for key in keys)}.",
+    "counted or trained": "Start a new run with another --name.",
+    "diverged": "If the run has saved a checkpoint, continue from it with "
     "`--resume --set training.learning_rate=RATE --allow-change training.learning_rate`.",
-    "empty text": "Give some with --text or --file.",
-    "fixed at start": "Take back what is fixed at start, or start a run of its own with another --name (--init-from "
-    "takes this one's weights along, if its sizes stay).",
-    "fixed at start, counted": "Take back what is fixed at start, or start a run of its own with another --name.",
+    "empty text": "Give a text with --text or --file.",
+    "fixed at start": "Restore the settings that are fixed at start, or start a new run with another --name "
+    "(--init-from copies this run's weights, if the sizes are the same).",
+    "fixed at start, counted": "Restore the settings that are fixed at start, or start a new run with another --name.",
     "no config": "`charlm config init` prints one to start from.",
-    "no corpus": "Restore the corpus, or give another text where the command has --file.",
-    "no curves": "Free some space, move away what is there, or train without --tensorboard.",
-    "no folder of runs": "Train one with `charlm train --config FILE`, or say where they are with --directory.",
+    "no corpus": "Restore the corpus, or give another text with --file if the command has that option.",
+    "no curves": "Free some space, move the existing files away, or train without --tensorboard.",
+    "no folder of runs": "Train one with `charlm train --config FILE`, or name their folder with --directory.",
     "no latest run": "Train one with `charlm train --config FILE`, or name a checkpoint with --checkpoint.",
-    "no run folder": "Choose another place with --set run.directory=FOLDER.",
+    "no run folder": "Choose another folder with --set run.directory=FOLDER.",
     "no runs": "Name another folder with --directory.",
-    "no space": "Free some space, lower run.keep, or choose another place with --set run.directory=FOLDER.",
+    "no space": "Free some space, lower run.keep, or choose another folder with --set run.directory=FOLDER.",
     "no test text": "Use --split validation.",
     "no whole checkpoint": "Start a new run from its best weights: --name NEW --init-from {}.",
     "not a run": "`charlm runs` lists runs.",
@@ -37,7 +37,7 @@ REMEDIES: dict[str, str | Callable[..., str]] = {
     "wrong config": "",
     "short text": "Give a longer one with --text or --file.",
 }
-"""What to do about each kind of error: a template for the error's names, or a function of them; empty for nothing."""
+"""The remedy for each kind of error: a template for the error's names, a function of them, or empty for none."""
 
 
 def option(field: str) -> str:
@@ -46,7 +46,7 @@ def option(field: str) -> str:
 
 
 def message(error: CharlmError) -> str:
-    """Return where an error is, what is wrong and what to do, in the words of the command line."""
+    """Return an error's message for the command line: where it is, what is wrong and what to do."""
     problem = f"{option(error.field)}: {error.problem}" if error.field else error.problem
     remedy = REMEDIES.get(error.kind, error.remedy)
     if callable(remedy):

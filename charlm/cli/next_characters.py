@@ -1,4 +1,4 @@
-"""Many to one: a prompt is read, and one answer comes out: how likely each next character is."""
+"""Next-character probabilities after a prompt (many to one), as a table or JSON."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from charlm.text.vocabulary import Vocabulary
 def show_next(
     probabilities: tuple[NDArray[np.float64], NDArray[np.float64]], vocabulary: Vocabulary, count: int, json_: bool
 ) -> None:
-    """Show the ``count`` likeliest symbols of what `next_probabilities` returned."""
+    """Show the ``count`` likeliest symbols of the result of `next_probabilities`."""
     rows = _rows(*probabilities, vocabulary, count)
     if json_:
         write(as_json(rows))
@@ -27,7 +27,7 @@ def show_next(
 def _rows(
     plain: NDArray[np.float64], chosen: NDArray[np.float64], vocabulary: Vocabulary, count: int
 ) -> list[dict[str, Any]]:
-    """Return the likeliest symbols, the likeliest first, with both their probabilities."""
+    """Return the likeliest symbols in descending order, with the probability of the model and that of sampling."""
     return [
         {
             "symbol": vocabulary.symbols[index],

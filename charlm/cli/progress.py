@@ -1,4 +1,4 @@
-"""How training is watched: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+"""Progress of training: a bar on a terminal, plain lines elsewhere, only warnings with ``--quiet``."""
 
 import sys
 import time
@@ -10,11 +10,11 @@ from charlm.runs.step_report import Rollback, StepReport, bits_per_character
 from charlm.training.divergence import MOST_ROLLBACKS
 
 _INTERVAL = 10.0
-"""Seconds between plain lines, evaluations aside."""
+"""Seconds between plain lines; evaluations are printed in addition."""
 
 
 class Bar:
-    """A tqdm bar with loss, bits a character, speed and time left; for a terminal."""
+    """A tqdm bar with the loss, bits per character, speed and time left, for a terminal."""
 
     def __init__(self, first_step: int, total_steps: int) -> None:
         self._bar = tqdm(
@@ -27,7 +27,7 @@ class Bar:
         )
 
     def update(self, report: StepReport) -> None:
-        """Move the bar; print a line for an evaluation."""
+        """Advance the bar, and print a line for an evaluation."""
         self._bar.set_postfix_str(
             f"loss {report.loss:.3f}  {bits_per_character(report.loss):.3f} bits/char  "
             f"{report.characters_per_second:,.0f} chars/s",
@@ -38,56 +38,56 @@ class Bar:
             self._bar.write(line(report, None), file=sys.stderr)
 
     def show_sample(self, text: str) -> None:
-        """Show what the model writes now, above the bar."""
+        """Print the model's current sample above the bar."""
         self._bar.write(f"{indented(text)}\n", file=sys.stderr)
 
     def show_rollback(self, rollback: Rollback) -> None:
-        """Say so above the bar, and take the bar back too."""
+        """Print a warning above the bar, and move the bar back."""
         self._bar.write(warning(rollback), file=sys.stderr)
         self._bar.n = rollback.step
 
     def close(self) -> None:
-        """Leave the bar as it stands, and go on below it."""
+        """Close the bar, and continue on the line below it."""
         self._bar.close()
 
 
 class Lines:
-    """One plain line at each evaluation, and every few seconds between; for logs."""
+    """A plain line at each evaluation and every few seconds between them, for logs."""
 
     def __init__(self, total_steps: int) -> None:
         self._total_steps = total_steps
         self._last = time.monotonic()
 
     def update(self, report: StepReport) -> None:
-        """Print a line if it is time for one."""
+        """Print a line if one is due."""
         now = time.monotonic()
         if report.validation_loss is not None or now - self._last >= _INTERVAL:
             say(line(report, self._total_steps))
             self._last = now
 
     def show_sample(self, text: str) -> None:
-        """Print what the model writes now."""
+        """Print the model's current sample."""
         say(indented(text))
 
     def show_rollback(self, rollback: Rollback) -> None:
-        """Print a line about it."""
+        """Print a warning."""
         say(warning(rollback))
 
     def close(self) -> None:
-        """Do nothing: every line is whole."""
+        """Do nothing: each line is already complete."""
 
 
 class Silence:
-    """Nothing but warnings."""
+    """Warnings only, for ``--quiet``."""
 
     def update(self, report: StepReport) -> None:
-        """Take no notice."""
+        """Do nothing."""
 
     def show_sample(self, text: str) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
     def show_rollback(self, rollback: Rollback) -> None:
-        """Print a line about it: this is a warning."""
+        """Print a warning."""
         say(warning(rollback))
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class Silence:
 
 
 def line(report: StepReport, total_steps: int | None) -> str:
-    """Return one line about a step; with ``total_steps``, the time left too."""
+    """Return a line that describes a step, with the time left if ``total_steps`` is given."""
     of_total = "" if total_steps is None else f"/{total_steps}"
     parts = [f"step {report.step}{of_total}", f"epoch {report.epoch:.2f}"]
     parts.append(f"loss {report.train_loss:.4f} ({bits_per_character(report.train_loss):.3f} bits/char)")
@@ -118,5 +118,5 @@ def warning(rollback: Rollback) -> str:
 
 
 def indented(text: str) -> str:
-    """Return a sample set off from the lines around it."""
+    """Return a sample with each line indented and prefixed."""
     return "\n".join(f"    | {row}" for row in printable(text).splitlines())

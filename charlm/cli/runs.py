@@ -1,4 +1,4 @@
-"""``charlm runs``: what was trained, what each run is, and what tells runs apart."""
+"""``charlm runs``: list runs, show one, compare several."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 _NOTHING = "—"
 _IN_MODEL = ("model.kind", "model.num_layers", "model.hidden_size", "model.order")
-"""Settings that the few words on a model tell."""
+"""Settings that the model column already shows."""
 
 
 class _ListsByDefault(TyperGroup):
-    """Makes ``charlm runs`` a shorter ``charlm runs list``, options included."""
+    """Group of commands that runs ``list`` if no command is given, so that ``charlm runs`` takes its options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``list`` before options that belong to no command."""
+        """Insert ``list`` if the first argument is not a command."""
         named = args and (not args[0].startswith("-") or args[0] in self.get_help_option_names(ctx))
         return super().parse_args(ctx, args if named else ["list", *args])
 
 
 app = typer.Typer(
-    cls=_ListsByDefault, help="List runs, look at one, compare some; without a command: list.", no_args_is_help=False
+    cls=_ListsByDefault, help="List runs, show one or compare several. Default: list.", no_args_is_help=False
 )
 
-DirectoryOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the folders of all runs lie.")]
+DirectoryOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that contains the folders of runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
 def list_runs(directory: DirectoryOption = Path("runs"), json_: JsonOption = False) -> None:
-    """List all runs, the one that was trained on last at the end."""
+    """List all runs, the most recently trained last."""
     from charlm.runs.history import differences, latest_name, read_runs
 
     histories, unreadable = read_runs(directory)
@@ -58,7 +58,7 @@ def list_runs(directory: DirectoryOption = Path("runs"), json_: JsonOption = Fal
         return
     if histories:
         show(_run_table(histories, found, latest))
-    elif not unreadable:  # as `git branch` in a new repository: nothing is wrong, there is just nothing
+    elif not unreadable:  # not an error, like `git branch` in a new repository
         say(f"charlm: there are no runs in {directory}/ yet. Train one with `charlm train --config FILE`.")
     for run in unreadable:
         say(f"charlm: {message(run.error)}")
@@ -70,7 +70,7 @@ def show_run(
     directory: DirectoryOption = Path("runs"),
     json_: JsonOption = False,
 ) -> None:
-    """Show what a run is, what it has come to, and what lies in its folder."""
+    """Show a run's model, settings, results and files."""
     from charlm.runs.history import REPORT, find_run, read_history
     from charlm.runs.lookup import BEST, full_checkpoints
 
@@ -98,7 +98,7 @@ def show_run(
     ]
     show(facts(printable(str(history.path)), rows))
     chosen = [(change.key, _shown(change.now)) for change in history.chosen]
-    show(facts("settings that are not at their default", chosen or [("none", "")]))
+    show(facts("settings that differ from their defaults", chosen or [("none", "")]))
     if history.last:
         show(facts(f"evaluation at step {history.last.step:,}", _measures(history.last)))
 
@@ -107,12 +107,12 @@ def show_run(
 def compare_runs(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of runs, or paths of their folders.")],
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page with the curves of all of them here.")
+        Path | None, typer.Option(metavar="FILE", help="Write a page with the curves of all runs to this file.")
     ] = None,
     directory: DirectoryOption = Path("runs"),
     json_: JsonOption = False,
 ) -> None:
-    """Show the results of runs, and the settings that tell them apart, side by side."""
+    """Show the results of runs, and the settings in which they differ, side by side."""
     from charlm.runs.history import differences, find_run, read_history
 
     paths = [find_run(name, directory) for name in names]
@@ -133,19 +133,19 @@ def compare_runs(
 
 
 def _check_different(names: Sequence[str], paths: Sequence[Path]) -> None:
-    """Raise ConfigError unless there are two runs or more, each named once."""
+    """Raise ConfigError unless two or more different runs are named."""
     if len(paths) < 2:
-        raise ConfigError(f"{names[0]}: one run compares with nothing. Name two or more; `charlm runs` lists them.")
+        raise ConfigError(f"{names[0]}: a comparison needs two runs or more. `charlm runs` lists runs.")
     first: dict[Path, str] = {}
     for name, path in zip(names, paths, strict=True):
         place = path.resolve()
         if place in first:
-            raise ConfigError(f"{name}: this is the run that {first[place]} named already. Name each run once.")
+            raise ConfigError(f"{name}: this is the same run as {first[place]}. Name each run once.")
         first[place] = name
 
 
 def _record(history: "History") -> dict[str, Any]:
-    """Return what JSON tells of every run."""
+    """Return the values of a run that every JSON output contains."""
     best, last = history.best, history.last
     return {
         "name": history.name,
@@ -160,10 +160,10 @@ def _record(history: "History") -> dict[str, Any]:
 
 
 def _results(history: "History") -> list[tuple[str, str]]:
-    """Return what a run has come to, in words."""
+    """Return the results of a run as names and formatted values."""
     best, last = history.best, history.last
     return [
-        ("best, bits a character", f"{best.validation_bits:.3f}" if best else _NOTHING),
+        ("best, bits per character", f"{best.validation_bits:.3f}" if best else _NOTHING),
         ("at step", f"{best.step:,}" if best else _NOTHING),
         ("characters seen", f"{last.characters:,}" if last else _NOTHING),
         ("time", _time(last)),
@@ -182,7 +182,7 @@ def _measures(evaluation: "Evaluation") -> list[tuple[str, str]]:
         "validation loss": (evaluation.validation_bits, "{:.3f} bits"),
         "learning rate": (evaluation.learning_rate, "{:.3g}"),
         "gradient norm": (evaluation.gradient_norm, "{:.3g}"),
-        "characters a second": (evaluation.characters_per_second, "{:,.0f}"),
+        "characters per second": (evaluation.characters_per_second, "{:,.0f}"),
     }
     return [(name, _NOTHING if value is None else form.format(value)) for name, (value, form) in measures.items()]
 
@@ -193,14 +193,14 @@ def _run_table(histories: "Sequence[History]", found: "Sequence[Difference]", la
         best, _, characters, time = (words for _, words in _results(history))
         name = f"{history.name} (latest)" if history.name == latest else history.name
         rows.append((name, history.model, _apart(history, _values(found, place)), best, characters, time))
-    return _table(("run", "model", "what tells it apart", "best bits", "characters", "time"), rows)
+    return _table(("run", "model", "differing settings", "best bits", "characters", "time"), rows)
 
 
 def _apart(history: "History", values: Mapping[str, object]) -> str:
-    """Return in few words the settings that tell a run apart from others, as far as they are not at their default."""
+    """Return the settings in which a run differs from the others, without those at their default."""
     chosen = {change.key for change in history.chosen} | {"data.path"}
     shown = {key: value for key, value in values.items() if key in chosen and key not in _IN_MODEL}
-    if shown.get("training.epochs", 0) is None:  # the number of steps tells it
+    if shown.get("training.epochs", 0) is None:  # implied by the number of steps
         del shown["training.epochs"]
     return ", ".join(f"{key.partition('.')[2]} {_shown(value)}" for key, value in shown.items())
 
@@ -213,7 +213,7 @@ def _comparison_table(histories: "Sequence[History]", found: "Sequence[Differenc
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "RenderableType":
-    """Return a table that takes all words as they are."""
+    """Return a table whose cells are not parsed as markup."""
     from rich.table import Table
     from rich.text import Text
 
@@ -226,7 +226,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Renderable
 
 
 def _values(found: "Sequence[Difference]", place: int) -> dict[str, object]:
-    """Return the settings that tell runs apart, with the values of the run at this place."""
+    """Return the settings in which runs differ, with the values of the run at this index."""
     return {row.key: row.values[place] for row in found}
 
 

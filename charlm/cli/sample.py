@@ -1,4 +1,4 @@
-"""``charlm sample``: write text with a model."""
+"""``charlm sample``: generate text with a model."""
 
 import secrets
 import sys
@@ -33,28 +33,31 @@ if TYPE_CHECKING:
 def sample(
     checkpoint: CheckpointOption = None,
     prompt: Annotated[
-        str | None, typer.Option(help=r"Text to go on from; \n and \t are understood.", show_default=False)
+        str | None, typer.Option(help=r"Text to continue; \n and \t are escapes.", show_default=False)
     ] = None,
     prompt_file: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Read the prompt from a file, or from standard input (-)."),
     ] = None,
-    length: Annotated[int, typer.Option(min=0, help="New characters to write.")] = 500,
-    temperature: Annotated[float, typer.Option(help="Low is careful, high is wild, 0 takes the likeliest.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(help="Choose among the K likeliest characters only.")] = None,
+    length: Annotated[int, typer.Option(min=0, help="Number of characters to generate.")] = 500,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 favours likely characters, above 1 evens them out, 0 takes the likeliest.")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Sample from the K likeliest characters only.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Choose among the likeliest that together reach this probability.")
+        float | None,
+        typer.Option(help="Sample from the likeliest characters that together reach this probability."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed writes the same text.")] = None,
-    num_samples: Annotated[int, typer.Option(min=1, help="Texts to write, as one batch.")] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed; the same seed gives the same text.")] = None,
+    num_samples: Annotated[int, typer.Option(min=1, help="Number of texts to generate, as one batch.")] = 1,
     stop: Annotated[
-        str | None, typer.Option(metavar="TEXT", help=r"End before the first TEXT; \n and \t are understood.")
+        str | None, typer.Option(metavar="TEXT", help=r"Stop before the first TEXT; \n and \t are escapes.")
     ] = None,
     clamp: Annotated[
         list[str] | None,
         typer.Option(
             metavar="LAYER:INDEX=VALUE",
-            help="Hold a hidden unit at a value while writing; repeatable.",
+            help="Hold a hidden unit at a value while generating; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -64,29 +67,29 @@ def sample(
             "--next",
             min=1,
             metavar="N",
-            help="Write no text: show the N likeliest next characters, and how likely each is.",
+            help="Show the N likeliest next characters and their probabilities instead of generating text.",
             show_default=False,
         ),
     ] = None,
     novelty: Annotated[
         bool,
-        typer.Option("--novelty", help="Mark what appears verbatim in the training text, and say how much is new."),
+        typer.Option("--novelty", help="Mark what appears verbatim in the training text, and report how much is new."),
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of plain text.")] = False,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Write text: the prompt, then what follows it, to --length or until the model ends the item."""
+    """Generate text after a prompt, up to --length or until the model ends the item."""
     from charlm.generation import Writer, columns
     from charlm.runs.lookup import open_checkpoint
     from charlm.sampling import SamplingOptions
     from charlm.sampling import sample as write_on
 
     if prompt is not None and prompt_file is not None:
-        raise ConfigError("give the prompt once: either --prompt or --prompt-file.")
+        raise ConfigError("--prompt and --prompt-file exclude each other. Give one of them.")
     if next_ is not None and (novelty or stop is not None or num_samples > 1):
-        raise ConfigError("--next writes no text, so there is none to --stop, to repeat or to compare.")
+        raise ConfigError("--next generates no text. Leave --stop, --num-samples and --novelty out.")
     if novelty and stop is not None:
-        raise ConfigError("--novelty compares whole samples; leave --stop out, or choose a --length.")
+        raise ConfigError("--novelty compares whole samples. Leave --stop out, or choose a --length.")
     options = SamplingOptions(temperature, top_k, top_p)
     path, opened = open_checkpoint(checkpoint)
     before = unescape(prompt or "") if prompt_file is None else read_prompt(prompt_file, opened)
@@ -142,7 +145,7 @@ def _show_comparison(found: "Memorization", between: str) -> None:
 
 
 def _write(writer: "Writer", rows: "Iterable[Symbols]", num_samples: int) -> None:
-    """Write one text as it comes, or several when they are done."""
+    """Write one text while it is generated, or several after they are complete."""
     from charlm.generation import columns
 
     if num_samples == 1:
@@ -155,9 +158,9 @@ def _write(writer: "Writer", rows: "Iterable[Symbols]", num_samples: int) -> Non
 
 
 def _clamped_model(checkpoint: "Checkpoint", clamp: list[str], device: str) -> "RecurrentModel":
-    """Return the model on NumPy with some units held."""
+    """Return the model on NumPy with some units held at a value."""
     from charlm.cli.unit_names import parse_all_held
 
     if device != "cpu":
-        raise ConfigError("--clamp holds units where they can be reached, on NumPy; leave --device at cpu.")
+        raise ConfigError("--clamp works only on the CPU. Leave --device at cpu.")
     return checkpoint.recurrent().clamped(parse_all_held("--clamp", clamp, checkpoint.config.model))

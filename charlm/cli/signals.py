@@ -1,7 +1,7 @@
-"""What signals ask of a training run; it is asked politely once, and stopped at once the second time.
+"""Signal handling of a training run.
 
-SIGINT (Ctrl-C), SIGTERM    finish the step, save, end     second time: end now; third time: as the system does
-SIGUSR1                     finish the step, save, go on
+SIGINT (Ctrl-C), SIGTERM    finish the step, save, exit       second time: exit at once; third: the default action
+SIGUSR1                     finish the step, save, continue
 """
 
 import os
@@ -15,11 +15,11 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Requests:
-    """Listens to signals while it is entered; whoever drives the training looks after every step."""
+    """Context manager that records requests made by signals; the training loop checks them after every step."""
 
     def __init__(self) -> None:
         self.stop: signal.Signals | None = None
-        """The signal that asked for the end, if one did."""
+        """The signal that requested the end, if any."""
         self._save = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -33,11 +33,11 @@ class Requests:
             signal.signal(number, handler)
 
     def should_stop(self) -> bool:
-        """Return whether a signal has asked for the end."""
+        """Return whether a signal has requested the end."""
         return self.stop is not None
 
     def pop_save_request(self) -> bool:
-        """Return whether a checkpoint was asked for since the last call."""
+        """Return whether a checkpoint was requested since the last call."""
         asked, self._save = self._save, False
         return asked
 
@@ -50,13 +50,13 @@ class Requests:
                 signal.signal(stopping, signal.SIG_DFL)
             raise SystemExit(exit_code(signal.Signals(number)))
         self.stop, self._save = signal.Signals(number), True
-        if sys.stderr is not None:  # where it is closed, its number may be a checkpoint's by now
-            with suppress(OSError):  # past Python's buffers, which may be in use at this very moment
+        if sys.stderr is not None:  # if it is closed, its descriptor may have been reused for a checkpoint
+            with suppress(OSError):  # bypass Python's buffers, which the interrupted code may be using
                 os.write(
-                    sys.stderr.fileno(), b"\ncharlm: finishing this step and saving; the same again stops at once.\n"
+                    sys.stderr.fileno(), b"\ncharlm: finishing this step and saving; a second signal stops at once.\n"
                 )
 
 
 def exit_code(number: signal.Signals) -> int:
-    """Return what a shell says of a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    """Return the exit code that a shell reports for a process ended by this signal: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + number

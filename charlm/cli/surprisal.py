@@ -1,4 +1,4 @@
-"""Every character of a text by its surprisal: as coloured text, or as rows with the likeliest guesses."""
+"""Surprisal of each character of a text: as coloured text, or as rows with the likeliest predictions."""
 
 import math
 import sys
@@ -19,20 +19,21 @@ from charlm.text.decoding import REPLACEMENT
 from charlm.text.vocabulary import Vocabulary
 
 _GUESSES = 5
-"""Likeliest symbols of each row."""
+"""Number of predictions in each row."""
 _MOST_BITS = 8.0
-"""The surprisal that has the full colour: one chance in 256."""
+"""The surprisal, in bits, that has the full colour: a probability of 1/256."""
 _ON_TERMINAL = 2000
-"""Characters that a terminal shows."""
+"""Number of characters shown on a terminal."""
 
 
 def show_surprisal(model: LanguageModel[Any], vocabulary: Vocabulary, streams: BatchSource) -> None:
-    """Show every predicted character of a text in one lane; on a terminal its first two thousand, coloured."""
+    """Show each predicted character of a text read in one lane; on a terminal the first two thousand, coloured."""
     if sys.stdout.isatty():
         for line in _coloured(model, vocabulary, streams):
             show(line)
         if streams.characters > _ON_TERMINAL:
-            say(f"charlm: the first {_ON_TERMINAL:,} of {streams.characters:,} characters; send it to a file for all.")
+            shown = f"{_ON_TERMINAL:,} of {streams.characters:,} characters"
+            say(f"charlm: showing the first {shown}. Redirect the output to a file for all.")
     else:
         columns = [f"{name}_{number}" for number in range(1, _GUESSES + 1) for name in ("guess", "p")]
         write("\t".join(["position", "character", "bits", *columns]) + "\n")
@@ -41,7 +42,7 @@ def show_surprisal(model: LanguageModel[Any], vocabulary: Vocabulary, streams: B
 
 
 def _rows(model: LanguageModel[Any], vocabulary: Vocabulary, streams: BatchSource) -> Iterator[str]:
-    """Yield a line for each predicted character: its position, mark and surprisal, and the likeliest symbols."""
+    """Yield a row for each predicted character: its position, mark and surprisal, and the likeliest predictions."""
     marks = [
         _distinct(*pair) for pair in zip(vocabulary.symbols, vocabulary.marks(range(len(vocabulary))), strict=True)
     ]
@@ -56,12 +57,12 @@ def _rows(model: LanguageModel[Any], vocabulary: Vocabulary, streams: BatchSourc
 
 
 def _distinct(symbol: str, mark: str) -> str:
-    """Return a symbol's mark; of a byte that is not a character by itself, its number."""
+    """Return a symbol's mark, or the hexadecimal value of a byte that is not a character by itself."""
     return f"\\x{ord(symbol):02x}" if mark == REPLACEMENT and len(symbol) == 1 and symbol <= "\xff" else mark
 
 
 def _coloured(model: LanguageModel[Any], vocabulary: Vocabulary, streams: BatchSource) -> Iterator[Text]:
-    """Yield a legend and the lines of the text, each character on the colour of its surprisal."""
+    """Yield a legend and the lines of the text, each character with its surprisal as the background colour."""
     marks, bits = [], []
     for piece in scored_pieces(model, streams, 0):
         marks += vocabulary.marks(piece.targets)

@@ -1,6 +1,6 @@
-"""A trace on a terminal: the text coloured by a unit, and a line of bars for each unit beneath it.
+"""A trace on a terminal: the text coloured by a unit, and below it a line of bars for each unit.
 
-Blue is low, orange high, white the middle; bars show the same without colour.
+Blue is low, white is the middle, orange is high; the bars show the same without colour.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ from charlm.inspection.scale import HIGH, LOW, MIDDLE, scale_of, share
 from charlm.inspection.trace import Trace, Unit
 
 BARS = "▁▂▃▄▅▆▇█"
-"""Eight heights."""
+"""Bars in eight heights, the lowest first."""
 
 
 def trace_lines(trace: Trace, units: Sequence[Unit], characters: str, model: ModelConfig, width: int) -> Iterator[Text]:
-    """Yield the lines of the display: a scale, then the text in rows with the units' bars beneath.
+    """Yield the lines of the display: a legend, then the text in rows with the units' bars below.
 
-    ``characters`` holds one printable mark a character; ``width`` is the screen's, in cells.
+    ``characters`` contains one printable mark per character; ``width`` is the terminal's, in cells.
     """
     margin = max(len(str(unit)) for unit in units) + 2
     scales = {unit: scale_of(trace, unit, model) for unit in units}
@@ -60,7 +60,7 @@ def _legend(unit: Unit, low: float, high: float) -> Text:
 
 
 def rows_of(characters: str, width: int) -> Iterator[slice]:
-    """Cut the text into rows that fit ``width`` cells; a wide character takes two."""
+    """Yield slices of the text that fit ``width`` cells; a wide character takes two."""
     start, cells = 0, 0
     for place, character in enumerate(characters):
         if cells + cell_len(character) > width:

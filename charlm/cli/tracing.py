@@ -1,4 +1,4 @@
-"""A trace, written as a drawing on the terminal, a table, an archive, a picture or a page."""
+"""Output of a trace in each format: terminal, csv, json, npz, png, html."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from charlm.cli.delivery import Drawing
 
 _LIVELIEST = 5
-"""Units shown when none is asked for."""
+"""Number of units shown when none is requested: those that vary most."""
 _GUESSES = 5
-"""Next characters that the page shows at each place."""
+"""Number of predictions that the page shows at each position."""
 _MOST_NUMBERS, _MOST_DRAWN = 40_000_000, 5_000
-"""Numbers that a page can hold, and characters that a picture can."""
+"""Largest number of values in a page, and of characters in a picture."""
 
 
 @dataclass(frozen=True)
 class TraceRequest:
-    """What of a model is traced, and what to call it."""
+    """The signals and units to trace, and the title of the output."""
 
     selection: TraceSelection
     units: Sequence[str]
-    """As LAYER:INDEX; none: the liveliest, or all."""
+    """As LAYER:INDEX; empty: those that vary most, or all, depending on the format."""
     title: str
 
 
 def write_trace(checkpoint: Checkpoint, ids: Ids, request: TraceRequest, format_: Format, output: Path | None) -> None:
-    """Trace ids (T,) and write what is requested, on standard output or into a file."""
+    """Trace ids (T,) and write the result to standard output or to a file."""
     model = checkpoint.recurrent()
     names, layers = request.selection.check(model)
     places = [parse_unit("--unit", place, checkpoint.config.model) for place in request.units]
@@ -52,20 +52,20 @@ def write_trace(checkpoint: Checkpoint, ids: Ids, request: TraceRequest, format_
 
 
 def _check_size(format_: Format, characters: int, numbers: int) -> None:
-    """Raise ConfigError for pages that browsers cannot open and pictures too wide to read."""
+    """Raise ConfigError for pages too large for a browser and pictures too wide to read."""
     if format_ is Format.html and characters * numbers > _MOST_NUMBERS:
         raise ConfigError(
-            f"a page of {characters:,} characters × {numbers:,} numbers is more than a browser should hold. Use "
+            f"a page of {characters:,} characters × {numbers:,} values is too large for a browser. Use "
             f"--max-characters {max(_MOST_NUMBERS // numbers, 1)}, or fewer --signal and --layers."
         )
     if format_ is Format.png and characters > _MOST_DRAWN:
-        raise ConfigError(f"a picture of {characters:,} characters shows nothing. Use --max-characters {_MOST_DRAWN}.")
+        raise ConfigError(f"a picture of {characters:,} characters is too wide. Use --max-characters {_MOST_DRAWN}.")
 
 
 def _content(
     checkpoint: Checkpoint, traced: Trace, chosen: list[Unit], format_: Format, title: str
 ) -> "str | bytes | Drawing":
-    """Return the trace as what `deliver` takes."""
+    """Return the trace in the format, for `deliver`."""
     vocabulary = checkpoint.vocabulary
     units = chosen or [unit for signal in traced.signals for unit in traced.units(signal)]
     symbols = [vocabulary.symbols[index] for index in traced.ids]

@@ -1,4 +1,4 @@
-"""``charlm train``: build the vocabulary, train, evaluate, keep checkpoints; go on after an interruption."""
+"""``charlm train``: build the vocabulary, train, evaluate and save checkpoints; resume interrupted runs."""
 
 import json
 import os
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from charlm.training.trainer import Trainer
 
 _ENVIRONMENT = {
-    # Turns for which torch's OpenMP threads wait awake for each other. GNU OpenMP's own number lets a machine that is
-    # busy with one other program train a hundred times slower; this one costs an idle machine about an eighth.
+    # Iterations for which torch's OpenMP threads spin before they sleep. With GNU OpenMP's default, training is up to
+    # a hundred times slower while one other program is running; this value costs an idle machine about an eighth.
     "GOMP_SPINCOUNT": "1000",
-    # Without it cuDNN's recurrent kernels give other last digits every time (documentation of torch.nn.LSTM).
+    # Without it, cuDNN's recurrent kernels are not deterministic (documentation of torch.nn.LSTM).
     "CUBLAS_WORKSPACE_CONFIG": ":4096:2",
 }
-"""What is read once, when torch is imported; whoever sets it otherwise is heard."""
+"""Defaults for environment variables that are read once, when torch is imported; values already set take precedence."""
 
 
 def train(
@@ -46,21 +46,21 @@ def train(
         typer.Option(help="Name of the run, instead of the config's run.name.", show_default=False),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from this run's newest checkpoint; begin if there is none.")
+        bool, typer.Option("--resume", help="Continue from this run's newest checkpoint; start it if there is none.")
     ] = False,
     allow_change: Annotated[
         list[str] | None,
         typer.Option(
             "--allow-change",
             metavar="KEY",
-            help="With --resume: let this setting differ, though that makes it another run; repeatable.",
+            help="With --resume: allow this setting to differ, although it changes the experiment; repeatable.",
             show_default=False,
         ),
     ] = None,
     init_from: Annotated[
         str | None,
         typer.Option(
-            "--init-from", metavar="PATH", help="Begin with the weights of this checkpoint or run.", show_default=False
+            "--init-from", metavar="PATH", help="Start with the weights of this checkpoint or run.", show_default=False
         ),
     ] = None,
     device: Annotated[
@@ -68,18 +68,18 @@ def train(
         typer.Option(help="auto, cpu, cuda, cuda:N or mps, instead of training.device.", show_default=False),
     ] = None,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write the same numbers for TensorBoard too, into the run's folder.")
+        bool, typer.Option("--tensorboard", help="Also write the metrics for TensorBoard, to the run's folder.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, time one step, write nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and the result.")] = False,
 ) -> None:
-    """Train a model as a config file says."""
+    """Train a model as specified by a config file."""
     os.environ.update(_ENVIRONMENT | os.environ)
     from charlm.config.reading import read_config
     from charlm.runs.resume_policy import check_known
 
     if allow_change and not resume:
-        raise ConfigError("--allow-change speaks of a run that goes on; use it with --resume.")
+        raise ConfigError("--allow-change needs --resume.")
     check_known(allow_change or [])
     options = {"run.name": name, "training.device": device}
     given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None]
@@ -88,8 +88,8 @@ def train(
         refused = {"--init-from": init_from is not None, "--tensorboard": tensorboard, "--allow-change": allow_change}
         if given := [option for option, there in refused.items() if there]:
             raise ConfigError(
-                f"a Markov model is counted in one pass: no weights to begin with, no curve, nothing to go on from. "
-                f"Leave {' and '.join(given)} out."
+                f"a Markov model is counted in one pass and does not support {' and '.join(given)}. "
+                f"Leave {'it' if len(given) == 1 else 'them'} out."
             )
         _count(resolved, config, resume=resume, dry_run=dry_run, quiet=quiet)
         return
@@ -130,7 +130,7 @@ def _train(start: "Start", curves: "type[Scalars] | None", quiet: bool) -> None:
     if requests.stop is not None and not trainer.finished:
         numbered = "" if run.path.name == trainer.config.run.name else f" --name {shlex.quote(run.path.name)}"
         saved = f"{requests.stop.name}: {run.path} is saved at step {trainer.progress.step:,}"
-        _tell(f"{saved}. The same command with --resume{numbered} goes on from there.")
+        _tell(f"{saved}. To continue, run the same command with --resume{numbered}.")
         raise typer.Exit(exit_code(requests.stop))
     show(facts(f"{run.path} is trained", _outcome(trainer.progress, run, trainer.corpus)))
     for sentence in () if quiet else advice_on(trainer, run):
@@ -138,7 +138,7 @@ def _train(start: "Start", curves: "type[Scalars] | None", quiet: bool) -> None:
 
 
 def _count(config: "Config", source: "Path", *, resume: bool, dry_run: bool, quiet: bool) -> None:
-    """Make a Markov model: counting is one pass, so a run that has one already is done."""
+    """Count a Markov model; a run that has one already is complete, because counting is one pass."""
     from charlm.library import count_run
     from charlm.runs.directory import RunDirectory
     from charlm.training.ngram import plan, prepare_counting
@@ -148,7 +148,7 @@ def _count(config: "Config", source: "Path", *, resume: bool, dry_run: bool, qui
         return
     with prepare_counting(config, resume=resume) as counting:
         if isinstance(counting, RunDirectory):
-            _tell(f"{counting.path} was counted already; there is nothing to go on from.")
+            _tell(f"{counting.path} is already counted; there is nothing to resume.")
             return
         if not quiet:
             text = f"{len(counting.corpus.train):,}"
@@ -183,7 +183,7 @@ def _outcome(progress: "Progress", run: "RunDirectory", corpus: "Corpus") -> lis
     prompt = _prompt(corpus)
     trying = f' --prompt "{prompt}"' if prompt else ""
     return [
-        ("best validation loss", f"{best:.4f} nats ({bits_per_character(best):.3f} bits) a character"),
+        ("best validation loss", f"{best:.4f} nats ({bits_per_character(best):.3f} bits) per character"),
         ("characters seen", f"{progress.characters:,} in {progress.seconds:,.1f} s"),
         ("checkpoint", run.best),
         ("report", run.path / REPORT),
@@ -192,6 +192,6 @@ def _outcome(progress: "Progress", run: "RunDirectory", corpus: "Corpus") -> lis
 
 
 def _prompt(corpus: "Corpus") -> str:
-    """Return the first letters of the training text's first long word without capitals, to try the model with."""
+    """Return the first letters of the training text's first long lower-case word, as an example prompt."""
     words = re.findall(r"\w{4,}", corpus.vocabulary.decode(corpus.train[:1000]))
     return next((word[:3] for word in words if word == word.lower()), "")

@@ -1,4 +1,4 @@
-"""Units as users name them: LAYER:INDEX, both counted from 0."""
+"""Parsing of unit names: LAYER:INDEX, both counted from 0."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from charlm.inspection.trace import layers_of
 
 
 def parse_unit(option: str, place: str, model: ModelConfig) -> tuple[int, int]:
-    """Return the layer and index that ``LAYER:INDEX`` means; raises ConfigError when the model has no such unit."""
+    """Return the layer and index of ``LAYER:INDEX``; raises ConfigError if the model has no such unit."""
     match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", place)
     if match is None or int(match[1]) >= model.num_layers or int(match[2]) >= model.hidden_size:
         raise ConfigError(
@@ -28,11 +28,11 @@ def parse_held(option: str, text: str, model: ModelConfig) -> tuple[tuple[int, i
 
 
 def parse_all_held(option: str, texts: Sequence[str], model: ModelConfig) -> dict[tuple[int, int], float]:
-    """Return the value of each unit; raises ConfigError as `parse_held` does, and for a unit that is held twice."""
+    """Return the value of each unit; raises ConfigError like `parse_held`, and for a unit that is given twice."""
     held: dict[tuple[int, int], float] = {}
     for text in texts:
         unit, value = parse_held(option, text, model)
         if unit in held:
-            raise ConfigError(f"{option} {text}: this unit is held already; a unit takes one value.")
+            raise ConfigError(f"{option} {text}: this unit is given twice. Give one value for each unit.")
         held[unit] = value
     return held

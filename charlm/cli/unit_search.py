@@ -1,4 +1,4 @@
-"""The unit finder and ablation, run over a text."""
+"""Unit search and ablation on a text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Search:
-    """What is asked of the units: a pattern, all of them, or what the model loses without some units."""
+    """A search for units that follow one pattern or all of them, or an ablation of some units."""
 
     pattern: str | None
     ablated: Sequence[str]
-    """As LAYER:INDEX; none: rank the units instead."""
+    """As LAYER:INDEX; empty: rank the units instead."""
     selection: TraceSelection
 
 
 def search(checkpoint: Checkpoint, ids: Ids, request: Search, format_: Format, output: Path | None) -> None:
-    """Search ids (T,) and write what was found, on standard output or into a file."""
+    """Search the units on ids (T,) and write the result to standard output or to a file."""
     known = [Format.terminal, Format.json] if request.ablated else [Format.terminal, Format.json, Format.csv]
     if format_ not in known:
-        raise ConfigError(f"--format {format_}: what was found can be written as {', '.join(known)} only.")
+        raise ConfigError(f"--format {format_}: not available here. Use {' or '.join(known)}.")
     text = aligned_text(checkpoint.vocabulary, ids)
     patterns = {} if request.pattern is None else patterns_named(request.pattern, text)
     if request.ablated:

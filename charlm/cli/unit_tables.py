@@ -1,4 +1,4 @@
-"""What the unit finder and ablation found: as tables, as CSV, as the values of JSON."""
+"""Results of unit search and ablation, as tables, CSV and JSON values."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,44 +12,44 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("pattern", "best unit", "first r", "held r", "AUC", "chance", "units")
 _SHOWN = 10
-"""Units of a pattern that a table shows."""
+"""Number of units that the table of a pattern shows."""
 
 
 def pattern_table(name: str, found: Sequence[Finding]) -> "RenderableType":
-    """Return the best units of one pattern, and in words what they are worth."""
+    """Return a table of the best units for one pattern, with a sentence on their significance."""
     rows = [
         (str(finding.unit), *_numbers(finding), "yes" if finding.beats_null else "no") for finding in found[:_SHOWN]
     ]
     columns = ("unit", "first half r", "held-out r", "held-out AUC", "above chance")
     count = sum(finding.beats_null for finding in found)
     chance = (
-        f"Of {len(found):,} signals of units, by chance alone the best stays below {found[0].null95:.3f} on the "
-        "held-out half in 95 of 100 cases."
+        f"By chance alone, the best of {len(found):,} signals of units stays below {found[0].null95:.3f} on the "
+        "held-out half in 95 % of cases."
     )
-    verdict = f"{count:,} exceed it." if count else "No unit was found that follows this pattern."
+    verdict = f"{count:,} {'exceeds' if count == 1 else 'exceed'} it." if count else "No unit follows this pattern."
     return _table(f"units that follow {name}", columns, rows, f"{chance} {verdict}")
 
 
 def patterns_table(found: Mapping[str, Sequence[Finding]], absent: Sequence[str]) -> "RenderableType":
-    """Return the best unit of each pattern."""
+    """Return a table of the best unit for each pattern."""
     rows = []
     for name, findings in found.items():
         beyond = [finding for finding in findings if finding.beats_null]
         best = (beyond or findings)[0]
-        unit = str(best.unit) if beyond else "nothing"
+        unit = str(best.unit) if beyond else "none"
         rows.append((name, unit, *_numbers(best), f"{best.null95:.3f}", f"{len(beyond):,}"))
     note = (
-        "r is the correlation on the half that units are ranked on, then on the held-out half. An AUC near 0 or 1 is "
-        "strong, 0.5 is none. By chance alone the best of all stays below that column in 95 of 100 cases; units is "
-        "how many signals of units exceed it."
+        "first r is the correlation on the half of the text that ranks the units, held r that on the held-out half. An "
+        "AUC near 0 or 1 is a strong relation, 0.5 is none. By chance alone, the best unit stays below the chance "
+        "column in 95 % of cases; the units column is the number of signals of units that exceed it."
     )
     if absent:
-        note += f"\nNot in both halves of this text, or lasting too long for its length: {', '.join(absent)}."
+        note += f"\nNot in both halves of this text, or too long-lasting for its length: {', '.join(absent)}."
     return _table("patterns and the units that follow them", _COLUMNS, rows, note)
 
 
 def findings_csv(found: Mapping[str, Sequence[Finding]]) -> str:
-    """Return every unit of every pattern as CSV."""
+    """Return all units of all patterns as CSV."""
     records = [{"pattern": name} | record for name, findings in found.items() for record in map(_record, findings)]
     return as_csv([*records[0]] if records else ["pattern"], (record.values() for record in records))
 
@@ -60,14 +60,14 @@ def pattern_values(name: str, findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def ablation_table(ablations: Sequence[Ablation]) -> "RenderableType":
-    """Return what each unit is good for, in bits per character."""
+    """Return a table of the change in bits per character that each ablation causes."""
     rows = []
     for ablation in ablations:
         place = f"{ablation.unit.layer}:{ablation.unit.index}"
         rows.append((place, f"{ablation.value:+.3f}", "everywhere", f"{ablation.change:+.4f}", ""))
         for name, inside in ablation.inside.items():
             rows.append(("", "", name, f"{inside:+.4f}", f"{ablation.outside[name]:+.4f}"))
-    title = f"bits per character, beyond the whole model's {ablations[0].whole:.4f}, with a unit held at its mean"
+    title = f"change in bits per character with a unit held at its mean; whole model: {ablations[0].whole:.4f}"
     return _table(title, ("unit", "held at", "pattern", "inside", "outside"), rows, "")
 
 

@@ -1,4 +1,4 @@
-"""``charlm vocabulary``: symbols, ids, and the one-hot rows of a text."""
+"""``charlm vocabulary``: show symbols, ids, and the one-hot rows of a text."""
 
 import unicodedata
 from typing import TYPE_CHECKING, Annotated
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from charlm.text.vocabulary import Vocabulary
 
 _WIDEST = 48
-"""Symbols up to which one-hot rows are drawn in full; wider ones would not fit a screen."""
+"""Largest vocabulary whose one-hot rows are shown in full; longer rows do not fit a terminal."""
 
 
 def vocabulary(
     file: Annotated[
         str | None,
-        typer.Option("--file", metavar="FILE", help="Build the vocabulary of this text.", show_default=False),
+        typer.Option("--file", metavar="FILE", help="Show the vocabulary of this text.", show_default=False),
     ] = None,
     checkpoint: CheckpointOption = None,
     text: Annotated[
         str | None,
-        typer.Option("--text", help=r"Show the ids and one-hot rows of this text; \n and \t are understood."),
+        typer.Option("--text", help=r"Show the ids and one-hot rows of this text; \n and \t are escapes."),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the symbols of a text or a model, and a text as one-hot rows."""
+    """Show the vocabulary of a text or a model, and a text as one-hot rows."""
     symbols = _find(file, checkpoint)
     shown_text = None if text is None else unescape(text)
     ids = [] if shown_text is None else symbols.encode(shown_text).tolist()
@@ -45,7 +45,7 @@ def vocabulary(
 
 def _find(file: str | None, checkpoint: str | None) -> "Vocabulary":
     if (file is None) == (checkpoint is None):
-        raise ConfigError("say whose vocabulary: either --file FILE or --checkpoint PATH.")
+        raise ConfigError("give either --file FILE or --checkpoint PATH.")
     if file is None:
         from charlm.runs.lookup import open_checkpoint
 
@@ -70,7 +70,7 @@ def _symbol_lines(symbols: "Vocabulary") -> str:
 
 
 def _one_hot_lines(symbols: "Vocabulary", ids: list[int]) -> str:
-    """Draw one row a character, its one in the column of its id."""
+    """Return one one-hot row per character, with the one in the column of its id."""
     columns = symbols.marks(range(len(symbols)))
     if len(symbols) > _WIDEST:
         head, rows = [], [f"a one in column {index} of {len(symbols):,}" for index in ids]

@@ -1,7 +1,7 @@
-"""Numbers → a chart that a template draws: curves over the characters seen.
+"""Layout of a chart for a template: curves over the number of characters seen.
 
-Places are in percent of the plot, from its left and from its top, so that the plot can be of any size while its words
-keep theirs.
+Coordinates are in percent of the plot, from its left and from its top, so that the plot can be scaled without scaling
+its text.
 """
 
 import math
@@ -13,30 +13,30 @@ from charlm.pages.formatting import compact, readable
 Points = Sequence[tuple[float, float]]
 
 _BUCKETS = 150
-"""Stretches of a long curve, of which the lowest and the highest point are drawn."""
+"""Number of buckets of a long curve; the lowest and the highest point of each are drawn."""
 _DOTTED = 24
-"""Points up to which each is drawn as a dot too."""
+"""Largest number of points that are also drawn as dots."""
 _TICKS = 5
 _GAP = 6.5
-"""Percent of the height that a label beside the plot takes."""
+"""Height of a label beside the plot, in percent of the plot's height."""
 _FAR = 6.0
-"""A few values as many times higher than nine tenths of all are drawn at the edge, so that the others can be seen."""
+"""Values above this multiple of the 90th percentile, measured from the minimum, are drawn at the upper edge."""
 _NEAR = 0.5
-"""Levels up to so many times the height of the curves away are drawn; others are named at the edge."""
+"""Levels within this multiple of the curves' height are drawn; others are only labelled at the edge."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Values over characters, and how they are called."""
+    """Values over characters, with a name."""
 
     name: str
     words: str
-    """What the legend says besides the name."""
+    """Text of the legend after the name."""
     points: Points
     look: str
-    """Classes of the style that tell it from others."""
+    """CSS classes of the line."""
     label: str = ""
-    """What stands beside its end."""
+    """Text beside the end of the line."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Mark:
-    """A place of which the chart says what it is."""
+    """An annotated point of the chart."""
 
     point: tuple[float, float]
     words: str
@@ -58,7 +58,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Word:
-    """A word of the chart and where it stands."""
+    """A text on an axis or at a mark, and its position along that axis."""
 
     at: float
     text: str
@@ -67,7 +67,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Label:
-    """A word beside the end of a line."""
+    """A text beside the end of a line."""
 
     left: float
     top: float
@@ -77,19 +77,19 @@ class Label:
 
 @dataclass(frozen=True)
 class Line:
-    """What the chart draws of a curve or a level."""
+    """A curve or a level as it is drawn."""
 
     name: str
     words: str
     look: str
     path: str
-    """As SVG has it, on a field of 100 × 100; empty where the line lies outside."""
+    """SVG path in a view box of 100 × 100; empty if the line is outside the plot."""
     dots: str = ""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """All that a template needs to draw."""
+    """Everything that the template draws."""
 
     title: str
     across: Sequence[Word]
@@ -103,7 +103,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class _Scale:
-    """From values to places."""
+    """Mapping from values to coordinates in percent."""
 
     right: float
     bottom: float
@@ -127,9 +127,9 @@ def chart(
     mark: Mark | None = None,
     floor: float = math.inf,
 ) -> Chart:
-    """Lay out a chart whose scale begins at ``floor``, or lower where a curve does.
+    """Return a chart whose vertical scale starts at ``floor``, or lower if a curve does.
 
-    Long curves are thinned to the lowest and highest points of short stretches, ends included, so that no peak is lost.
+    Long curves are thinned to the lowest and highest point of each bucket and both ends, so that no peak is lost.
     """
     drawn = [curve for curve in curves if curve.points]
     scale = _scale(drawn, levels, floor)
@@ -149,7 +149,7 @@ def chart(
 
 
 def thinned(points: Points) -> Points:
-    """Return the first, the last, and of each stretch of a long curve the lowest and the highest point, in order."""
+    """Return, in order, the first and the last point, and the lowest and highest of each bucket of a long curve."""
     if len(points) <= 2 * _BUCKETS:
         return points
     kept = {0, len(points) - 1}
@@ -201,7 +201,7 @@ def _level_label(level: Level, scale: _Scale) -> Label:
 
 
 def _apart(labels: Sequence[Label]) -> list[Label]:
-    """Move labels up and down just so far that none of one column stands on another."""
+    """Return the labels, moved up or down by the least that keeps labels of one column from overlapping."""
     moved = []
     for column in sorted({label.left for label in labels}):
         words = sorted((label for label in labels if label.left == column), key=lambda label: label.top)
@@ -210,7 +210,7 @@ def _apart(labels: Sequence[Label]) -> list[Label]:
 
 
 def _spaced(tops: Sequence[float]) -> list[float]:
-    """Return places, from the top down, a label's height apart where there is room."""
+    """Return positions, from the top down, at least a label's height apart if there is room."""
     gap = min(_GAP, 100 / max(len(tops) - 1, 1))
     places: list[float] = []
     for top in tops:
@@ -223,7 +223,7 @@ def _spaced(tops: Sequence[float]) -> list[float]:
 
 
 def _step(low: float, high: float) -> float:
-    """Return the distance of ticks: 1, 2 or 5 times a power of ten."""
+    """Return the distance between ticks: 1, 2 or 5 times a power of ten."""
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
@@ -236,7 +236,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _in_steps(value: float, scale: _Scale) -> str:
-    """Return a tick's value with as many digits as tell it from its neighbours."""
+    """Return a tick's value with enough digits to distinguish it from its neighbours."""
     step = _step(scale.bottom, scale.top)
     if step >= 1000:
         return compact(value)

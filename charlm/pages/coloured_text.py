@@ -1,4 +1,4 @@
-"""A text coloured by one unit of a trace, as a piece of HTML for a notebook."""
+"""A text coloured by one unit of a trace, as an HTML fragment for a notebook."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from charlm.inspection.trace import Trace, Unit
 from charlm.pages.rendering import render
 
 _MOST = 20_000
-"""Characters that are shown."""
+"""Number of characters shown."""
 
 
 def coloured_text(trace: Trace, unit: Unit, marks: Sequence[str], model: ModelConfig) -> str:
-    """Return the text of a trace (T,), one printable mark a character, each on the colour of the unit's value there."""
+    """Return the text of a trace (T,), one printable mark per character, with the unit's value as background colour."""
     low, high = scale_of(trace, unit, model)
     values = trace.over_time(unit)[:_MOST]
     shares = share(values, low, high)[:, None]  # (T, 1)

@@ -1,4 +1,4 @@
-"""Runs side by side as a page, without a script: how each learned, and the settings that tell them apart."""
+"""Page that compares runs, without a script: their learning curves, and the settings in which they differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from charlm.pages.rendering import render
 from charlm.runs.history import Difference, History, differences
 
 _LOOKS = 6
-"""Colours of lines; a run's number tells it from others of its colour."""
+"""Number of line colours; runs of the same colour are distinguished by their number."""
 _LONGEST_VALUE = 300
-"""Characters of a setting that are shown."""
+"""Number of characters of a setting that are shown."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class _Run:
 
 
 def comparison_page(histories: Sequence[History]) -> str:
-    """Return the page of runs, in the order in which they are given; the same bytes for the same input."""
+    """Return the page of the runs, in the given order; the same input gives the same bytes."""
     curves = [curve for place, history in enumerate(histories) for curve in _curves(place, history)]
     drawn = any(curve.points for curve in curves)
     return render(
@@ -39,7 +39,7 @@ def comparison_page(histories: Sequence[History]) -> str:
 
 
 def _curves(place: int, history: History) -> list[Curve]:
-    """Return the validation curve of a run, with its number beside its end, and the training curve."""
+    """Return the training curve of a run, and its validation curve labelled with the run's number."""
     look, name = f"line-{place % _LOOKS}", f"{place + 1} {history.name}"
     best = history.best
     words = "no evaluation yet" if best is None else f"best {best.validation_bits:.3f} at step {best.step:,}"
@@ -68,7 +68,7 @@ def _summary(histories: Sequence[History]) -> str:
         return "None of these runs has been evaluated yet."
     _, first = min(known, key=lambda pair: pair[0])
     bits = first.best.validation_bits if first.best else None
-    return f"The lowest of {len(histories)} is {readable(first.name)}, with {bits:.3f} bits a character."
+    return f"The best of {len(histories)} runs is {readable(first.name)}, with {bits:.3f} bits per character."
 
 
 def _values(row: Difference) -> list[str]:

@@ -1,4 +1,4 @@
-"""Numbers and strangers' text in words that a page can show."""
+"""Numbers, settings and untrusted text, formatted for pages."""
 
 import unicodedata
 
@@ -8,15 +8,15 @@ _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def readable(text: str) -> str:
-    """Return text with a mark in place of each control, but for line ends and tabs.
+    """Return text with each control character replaced by a mark, except line ends and tabs.
 
-    Letters, accents and spaces stay what they are; nothing that is left turns the direction of what stands around it.
+    Letters, accents and spaces are unchanged; characters that control the text direction are replaced too.
     """
     return "".join(map(_shown, text))
 
 
 def setting(value: object) -> str:
-    """Return the value of a setting as a config file shows it."""
+    """Return the value of a setting as written in a config file."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -27,7 +27,7 @@ def setting(value: object) -> str:
 
 
 def compact(number: float) -> str:
-    """Return a count in three digits and a letter, such as 1.23M."""
+    """Return a number in three digits and a unit prefix, such as 1.23M."""
     for size, letter in _UNITS:
         if number >= size * 0.9995:
             return f"{number / size:.3g}{letter}"
@@ -35,7 +35,7 @@ def compact(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in its two largest units, such as 3 min 20 s."""
+    """Return a duration in its two largest units, such as 3 min 20 s."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""Gradients as a page, without a script: a chart over lags, or text coloured by what a prediction depends on."""
+"""Pages of gradients, without a script: a chart over lags, or text coloured by saliency."""
 
 import math
 from collections.abc import Mapping
@@ -8,23 +8,23 @@ from charlm.inspection.gradient_by_lag import GradientByLag, Saliency
 from charlm.pages.rendering import render
 
 _WIDTH, _HEIGHT = 1000.0, 420.0
-"""The chart in its own units; a browser scales it."""
+"""Size of the chart in SVG units; the browser scales it."""
 _FLOOR = 1e-30
-"""Smaller gradients are drawn at the bottom: no training in float32 would feel them."""
+"""Smaller gradients are drawn at the bottom: they have no effect on training in float32."""
 _ROWS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 """Lags that the table shows."""
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One model in the chart."""
+    """The line of one model in the chart."""
 
     name: str
     words: str
     points: str
-    """Corners of the line, in the chart's units."""
+    """Points of the line, in SVG units."""
     band: str
-    """Corners of the area one standard deviation around it."""
+    """Points of the area of one standard deviation around the line."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class _Character:
     mark: str
     size: float
     share: float
-    """From 0 to 1, the largest."""
+    """Size as a share of the largest, 0 to 1."""
 
 
 def lag_page(found: Mapping[str, GradientByLag]) -> str:
@@ -78,7 +78,7 @@ def lag_page(found: Mapping[str, GradientByLag]) -> str:
 
 
 def saliency_page(found: Mapping[str, Saliency]) -> str:
-    """Return the page of texts, each character coloured by how much the prediction after the text depends on it."""
+    """Return the page of texts, each character coloured by how strongly the prediction after the text depends on it."""
     texts = {}
     for name, saliency in found.items():
         largest = float(saliency.sizes.max()) or 1.0

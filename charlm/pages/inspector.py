@@ -1,7 +1,7 @@
-"""The inspector: one page, opened from disk, with every unit of a trace and what the model expected.
+"""The inspector: a self-contained page with all units of a trace and the model's predictions.
 
-The numbers travel inside the page (see packing.py), and its script, in the folder script, does the rest. A policy in
-the page lets nothing else run and nothing be fetched, so a hostile text can do no more than be read.
+The values are embedded in the page (see quantization.py); its script, in the folder ``script``, draws the figures. The
+page's content security policy allows no other script and no requests, so an untrusted text can only be displayed.
 
 Letters: T characters, L layers, H hidden units, V symbols, N guesses.
 """
@@ -27,9 +27,9 @@ from charlm.pages.rendering import render
 from charlm.text.vocabulary import Vocabulary
 
 _LIVELIEST = 3
-"""Units that are drawn when the page is opened."""
+"""Number of units that are drawn when the page opens: those that vary most."""
 _AT_RANDOM = 6
-"""Places that stand beside the strongest ones, the same for every unit."""
+"""Number of random positions that are listed beside the strongest ones; the same for all units."""
 _SCRIPT = (
     "numbers",
     "choice",
@@ -45,13 +45,13 @@ _SCRIPT = (
     "csv",
     "main",
 )
-"""The parts of the script, in the order in which the page reads them."""
+"""The parts of the script, in the order in which they are concatenated."""
 
 
 def inspector_page(title: str, trace: Trace, guesses: Guesses, vocabulary: Vocabulary, model: ModelConfig) -> str:
-    """Return the page, the same bytes for the same input.
+    """Return the page; the same input gives the same bytes.
 
-    ``guesses`` are those after each character of the trace; ``model`` says what kind of network it was.
+    ``guesses`` are the predictions after each character of the trace; ``model`` is the network's config.
     """
     signals = {name: rounded(name, rows, model) for name, rows in trace.signals.items()}
     symbols, came, expected = _used_symbols(trace, guesses)
@@ -96,7 +96,7 @@ def _script() -> str:
 
 
 def _used_symbols(trace: Trace, guesses: Guesses) -> tuple[Any, Any, Any]:
-    """Return the ids that the page needs, and text (T,) and guesses (N, T) as places among them."""
+    """Return the ids that the page needs, and the text (T,) and the predictions (N, T) as indices of them."""
     used = np.unique(np.concatenate([trace.ids.astype(np.intp), guesses.symbols.ravel()]))
     kind = np.uint16 if len(used) <= np.iinfo(np.uint16).max else np.uint32
     came = np.searchsorted(used, trace.ids).astype(kind)
@@ -104,7 +104,7 @@ def _used_symbols(trace: Trace, guesses: Guesses) -> tuple[Any, Any, Any]:
 
 
 def _signal(name: str, signal: Rounded, trace: Trace, model: ModelConfig) -> dict[str, Any]:
-    """Return what the page must know to show a signal."""
+    """Return the properties of a signal that the page needs."""
     limits, what = limits_of(name, model), model.architecture.signal(name)
     finite = np.nan_to_num(trace.signals[name], posinf=0, neginf=0)
     return {
@@ -113,8 +113,8 @@ def _signal(name: str, signal: Rounded, trace: Trace, model: ModelConfig) -> dic
         "bounded": limits is not None,
         "low": signal.low.tolist(),
         "high": signal.high.tolist(),
-        "scale": "as far as each unit went" if limits is None else f"{_number(limits[0])} to {_number(limits[1])}",
-        "error": f"{math.ceil(signal.error * 1e6) / 1e6:.6f}",  # rounded up: still a bound
+        "scale": "± each unit's largest value" if limits is None else f"{_number(limits[0])} to {_number(limits[1])}",
+        "error": f"{math.ceil(signal.error * 1e6) / 1e6:.6f}",  # rounded up, so that it remains an upper bound
         "words": what.words,
         "order": [similarity_order(finite[:, place]).tolist() for place in range(len(trace.layers))],
     }
@@ -125,7 +125,7 @@ def _number(limit: float) -> str:
 
 
 def _saturation(trace: Trace) -> dict[str, dict[str, list[list[int]]]]:
-    """Return for how many characters each gate was shut and open, (L, H)."""
+    """Return the number of characters for which each gate was shut and open, (L, H)."""
     return {
         name: {
             "shut": np.rint(gate.shut * len(trace.ids)).astype(int).tolist(),
@@ -136,11 +136,11 @@ def _saturation(trace: Trace) -> dict[str, dict[str, list[list[int]]]]:
 
 
 def _introduction(guesses: Guesses, trace: Trace, model: ModelConfig) -> str:
-    """Return one sentence on what was read, and how well."""
+    """Return a sentence on the model, the text and the mean surprisal."""
     layers = f"{model.num_layers} layers" if model.num_layers > 1 else "1 layer"
     length = len(trace.ids)
     characters = f"{length:,} characters" if length > 1 else "1 character"
     kind = f"{model.architecture.article.capitalize()} {model.architecture.name}"
     sentence = f"{kind} with {layers} of {model.hidden_size:,} units read {characters}"
     known = guesses.surprisal[np.isfinite(guesses.surprisal)]
-    return f"{sentence}, at {known.mean(dtype=np.float64):.2f} bits a character." if len(known) else f"{sentence}."
+    return f"{sentence}, at {known.mean(dtype=np.float64):.2f} bits per character." if len(known) else f"{sentence}."

@@ -1,7 +1,7 @@
-"""Numbers small enough for a page: rounded to 255 levels, deflated, and written as text.
+"""Quantization of a signal for a page: 255 levels, compressed with zlib, encoded in base64.
 
-A level is a whole number from −127, the bottom of a unit's scale, to 127, its top; −128 stands for what is no
-number. A page turns it back by low + (level + 127) · (high − low) / 254.
+A level is an integer from −127, the bottom of a unit's scale, to 127, its top; −128 is not a number. The page
+dequantizes it as low + (level + 127) · (high − low) / 254.
 
 Letters: T characters, L layers, H hidden units.
 """
@@ -23,26 +23,26 @@ _NOT_A_NUMBER = -128
 
 @dataclass(frozen=True)
 class Rounded:
-    """A signal as a page holds it."""
+    """A quantized signal."""
 
     low: NDArray[np.float64]  # (L, H), the bottom of each unit's scale
     high: NDArray[np.float64]  # (L, H)
-    levels: NDArray[np.int8]  # (L, H, T): a unit's whole course lies together
+    levels: NDArray[np.int8]  # (L, H, T): the values of a unit are contiguous
     error: float
-    """No number is further from its level than this."""
+    """Largest absolute quantization error."""
 
     def values(self, layer: int) -> NDArray[np.float64]:
-        """Return the numbers that the levels of a layer stand for, (H, T)."""
+        """Return the dequantized values of a layer, (H, T)."""
         low, high = self.low[layer, :, None], self.high[layer, :, None]
         numbers = low + (self.levels[layer].astype(np.float64) + 127) * ((high - low) / _STEPS)
         return np.where(self.levels[layer] == _NOT_A_NUMBER, np.nan, numbers)
 
 
 def rounded(signal: str, rows: NDArray[np.float32], model: ModelConfig) -> Rounded:
-    """Round a signal (T, L, H).
+    """Return a signal (T, L, H), quantized.
 
-    Gates lie on a scale from 0 to 1, and what tanh has squashed from −1 to 1. Nothing bounds the others: each unit's
-    scale reaches as far as this text drove it, for a single unit that counts upwards would leave no levels to the rest.
+    Gates have a scale from 0 to 1, and outputs of tanh from −1 to 1. The other signals are unbounded: each unit has its
+    own scale, up to its largest value on this text, because one growing unit would leave too few levels to the others.
     """
     limits = limits_of(signal, model)
     if limits is not None:
@@ -56,7 +56,7 @@ def rounded(signal: str, rows: NDArray[np.float32], model: ModelConfig) -> Round
 
 
 def _fill(whole: Rounded, layer: int, course: NDArray[np.float32]) -> float:
-    """Set the levels of one layer (H, T), and return by how much the worst is off."""
+    """Set the levels of one layer (H, T), and return the largest absolute error."""
     low, high = whole.low[layer, :, None], whole.high[layer, :, None]
     course = np.ascontiguousarray(course)  # three times faster
     known = np.isfinite(course)
@@ -67,6 +67,6 @@ def _fill(whole: Rounded, layer: int, course: NDArray[np.float32]) -> float:
 
 
 def packed(numbers: NDArray[Any]) -> str:
-    """Return the bytes of an array, little-endian, deflated (zlib) and in base64."""
+    """Return the little-endian bytes of an array, compressed with zlib and encoded in base64."""
     plain = np.ascontiguousarray(numbers).astype(numbers.dtype.newbyteorder("<")).tobytes()
     return base64.b64encode(zlib.compress(plain, 6)).decode("ascii")

@@ -1,4 +1,4 @@
-"""Templates → pages: one self-contained file of HTML each, every value escaped."""
+"""Rendering of templates to self-contained HTML pages, with all values escaped."""
 
 from functools import cache
 
@@ -18,5 +18,5 @@ def _environment() -> Environment:
 
 
 def render(template: str, **values: object) -> str:
-    """Return the page that ``template``, a file of this folder, makes of ``values``."""
+    """Return ``template``, a file in this folder, rendered with ``values``."""
     return _environment().get_template(template).render(values)

@@ -1,4 +1,4 @@
-"""A run as a page, without a script: how it learned, what it wrote on the way, and all that is needed to repeat it."""
+"""Page that reports on a run, without a script: curves, samples, settings and environment."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from charlm.runs.history import History
 from charlm.runs.metrics import Evaluation
 
 _SAMPLES, _OPEN = 30, 3
-"""Samples that are shown, and how many of them before a fold."""
+"""Number of samples shown, and how many of them are not folded."""
 _LONGEST_SAMPLE = 1000
-"""Characters of a sample that are shown."""
+"""Number of characters of a sample that are shown."""
 _ROWS = 200
-"""Evaluations that the table of numbers shows."""
+"""Number of evaluations in the table."""
 _LONGEST_VALUE = 2000
-"""Characters of a setting or a fact that are shown."""
+"""Number of characters of a setting, or of a value of the environment, that are shown."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class _Sample:
 def report_page(
     history: History, environment: Mapping[str, str], baselines: Mapping[str, float], advice: Sequence[str] = ()
 ) -> str:
-    """Return the report of a run, the same bytes for the same input.
+    """Return the report of a run; the same input gives the same bytes.
 
-    ``environment`` says in which versions and on what it was trained, ``baselines`` what others reach on the same
-    text, in bits per character, and ``advice`` what might be tried next, in sentences.
+    ``environment`` contains versions and hardware, ``baselines`` the bits per character of other models on the same
+    text, and ``advice`` sentences on what to try next.
     """
     samples, settings = list(_samples(history)), _settings(history.config)
     rows = spread(len(history.evaluations), _ROWS, _place_of_best(history, history.evaluations))
@@ -54,7 +54,7 @@ def report_page(
 
 
 def spread(count: int, most: int, also: Collection[int] = ()) -> list[int]:
-    """Return at most so many places of ``count``, even steps apart, the first and the last included, and those too."""
+    """Return at most ``most`` evenly spaced indices below ``count``, first and last included, and those of ``also``."""
     if count <= most:
         return list(range(count))
     return sorted({round(part * (count - 1) / (most - 1)) for part in range(most)} | set(also))
@@ -63,11 +63,11 @@ def spread(count: int, most: int, also: Collection[int] = ()) -> list[int]:
 def _summary(history: History) -> str:
     last, best = history.last, history.best
     if last is None:
-        return f"{_model(history)}. There has been no evaluation yet; the first one brings numbers."
+        return f"{_model(history)}. There has been no evaluation yet."
     seen = f"{last.characters:,} characters seen" + ("" if last.seconds is None else f" in {duration(last.seconds)}")
     if best is None:
         return f"{_model(history)}. {seen}; no validation loss is known."
-    return f"{_model(history)}. Best: {best.validation_bits:.3f} bits a character, at step {best.step:,}. {seen}."
+    return f"{_model(history)}. Best: {best.validation_bits:.3f} bits per character, at step {best.step:,}. {seen}."
 
 
 def _model(history: History) -> str:
@@ -86,7 +86,7 @@ def _loss(history: History, baselines: Mapping[str, float]) -> Chart | None:
         return None
     bits = best.validation_bits
     now = "" if last is best else _at_end(last.validation_bits)
-    training = f"mean since the evaluation before{_at_end(last.train_bits)}"
+    training = f"mean since the previous evaluation{_at_end(last.train_bits)}"
     curves = [
         Curve("validation", f"{bits:.3f} at best{now}", history.course("validation_bits"), "line-0", "validation"),
         Curve("training", training, history.course("train_bits"), "line-1 dashed", "training"),
@@ -105,11 +105,11 @@ def _against(value: float, bits: float) -> str:
 
 
 def _small_charts(history: History) -> list[Chart]:
-    """Return a chart for each quantity that has a course."""
+    """Return a chart for each quantity with more than one value."""
     quantities = {
         "learning_rate": "learning rate",
         "gradient_norm": "gradient norm before clipping",
-        "characters_per_second": "characters a second",
+        "characters_per_second": "characters per second",
     }
     courses = {words: history.course(name) for name, words in quantities.items()}
     return [
@@ -120,7 +120,7 @@ def _small_charts(history: History) -> list[Chart]:
 
 
 def _samples(history: History) -> Iterator[_Sample]:
-    """Yield what the model wrote, newest first."""
+    """Yield the samples, newest first."""
     written = [evaluation for evaluation in history.evaluations if evaluation.sample]
     for place in reversed(spread(len(written), _SAMPLES, _place_of_best(history, written))):
         evaluation = written[place]
@@ -136,7 +136,7 @@ def _place_of_best(history: History, among: Sequence[Evaluation]) -> list[int]:
 
 
 def _settings(config: Config) -> dict[str, str]:
-    """Return every setting, as a config file shows it."""
+    """Return all settings as written in a config file."""
     tree = config.model_dump()
     return {key: _cut(setting(tree[part][name])) for key, part, name in ((key, *key.split(".")) for key in KEYS)}
 

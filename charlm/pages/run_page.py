@@ -1,4 +1,4 @@
-"""A run's page, ``report.html``: written anew at each evaluation, with what the losses are to be held against."""
+"""A run's page, ``report.html``, with baselines; rewritten at each evaluation."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -15,11 +15,11 @@ from charlm.text.streams import evaluation_streams
 from charlm.text.vocabulary import Ids
 
 _MOST = 2_000_000, 200_000
-"""Characters of training and validation text that the page's baselines read, so that it costs seconds."""
+"""Largest number of characters of training and validation text that baselines read, so that they take seconds."""
 
 
 class RunPage:
-    """The page of one run; baselines are counted when it is first written."""
+    """The page of one run; its baselines are computed when it is first written."""
 
     def __init__(self, run: RunDirectory, config: Config, corpus: Corpus, environment: Mapping[str, str]) -> None:
         self._run = run
@@ -40,13 +40,13 @@ class RunPage:
         return {"uniform": uniform_bits(self._vocabulary)} | {f"Markov {order}": bits for order, bits in orders}
 
     def write(self, advice: Sequence[str] = ()) -> None:
-        """Write it from what the run has recorded so far; raises StorageError when the disk refuses."""
+        """Write the page from the run's recorded metrics; raises StorageError if it cannot be written."""
         page = report_page(history_of(self._run.path, self._config), self._environment, self._baselines, advice)
         self._run.save_report(page)
 
 
 def _first_part(ids: Ids, most: int, end: int | None) -> Ids:
-    """Return at most so many ids from the beginning, up to an end where items have ends."""
+    """Return the first ids, at most ``most``, cut after the end of an item if the text has items."""
     if end is None or len(ids) <= most:
         return ids[:most]
     ends = np.flatnonzero(ids[:most] == end)

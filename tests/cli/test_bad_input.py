@@ -275,7 +275,7 @@ OPTIONS = [
     Mistake("a trace onto a folder", "inspect-hidden --text a --output folder", 74, ("folder", "another place")),
     Mistake("nothing to score", "evaluate --file empty", 2, ("empty",)),
     Mistake("nothing to score on standard input", "evaluate --file -", 2, ("standard input", "empty")),
-    Mistake("one character to score", "evaluate --file one", 2, ("one", "two or more")),
+    Mistake("one character to score", "evaluate --file one", 2, ("one", "two characters or more")),
     Mistake("a missing file to score", "evaluate --file nope", 2, ("nope", "No such file")),
     Mistake("strangers to score", "evaluate --file foreign", 2, ("U+20AC", "position 5")),
     Mistake("binary to score", "evaluate --file all-bytes", 2, ("all-bytes",)),

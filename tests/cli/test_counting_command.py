@@ -118,7 +118,7 @@ def test_the_result_says_how_good_it_is_and_what_to_type_next(count: Run) -> Non
     assert result.stdout.splitlines()[0] == "runs/counts is counted"
     shown = table(result.stdout)
     (line,) = metrics(RUN)
-    best = f"{line['validation_loss']:.4f} nats ({line['bits_per_character']:.3f} bits) a character"
+    best = f"{line['validation_loss']:.4f} nats ({line['bits_per_character']:.3f} bits) per character"
     assert shown["best validation loss"] == best
     assert shown["characters seen"].startswith(f"{int(len(TEXT) * 0.9):,} in ")
     assert shown["checkpoint"] == "runs/counts/best.safetensors"
@@ -155,7 +155,7 @@ def test_a_run_that_is_counted_stays_as_it_is(count: Run) -> None:
     for _ in range(2):
         result = count("--resume")
         assert result.exit_code == 0
-        assert result.stderr == "charlm: runs/counts was counted already; there is nothing to go on from.\n"
+        assert result.stderr == "charlm: runs/counts is already counted; there is nothing to resume.\n"
     assert untouched(Path("runs")) == before
 
 
@@ -179,7 +179,7 @@ def test_a_run_whose_model_is_damaged_is_counted_anew_in_its_place(damage: str, 
     again = Checkpoint.load(best)
     assert {k: v.tobytes() for k, v in again.tensors.items()} == {k: v.tobytes() for k, v in whole.tensors.items()}
     assert len(metrics(RUN)) == 1
-    assert count("--resume").stderr.endswith("nothing to go on from.\n")
+    assert count("--resume").stderr.endswith("nothing to resume.\n")
 
 
 @pytest.mark.parametrize(

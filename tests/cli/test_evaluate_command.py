@@ -443,7 +443,8 @@ def test_a_terminal_shows_two_thousand_characters_and_says_that_there_are_more(c
     code, shown = run_on_terminal(tmp_path, *arguments)
     assert code == 0
     _, _, *lines, note = shown_without_colours(shown).splitlines()
-    assert note == f"charlm: the first 2,000 of {len(TEXT) * 4 - 1:,} characters; send it to a file for all."
+    count = f"{len(TEXT) * 4 - 1:,}"
+    assert note == f"charlm: showing the first 2,000 of {count} characters. Redirect the output to a file for all."
     assert "".join(lines) == "".join(MARKS.get(character, character) for character in (TEXT * 4)[1:2001])
 
 

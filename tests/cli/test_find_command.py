@@ -166,7 +166,7 @@ def test_all_searches_every_pattern_that_the_text_has(charlm: Run, lstm: str, te
         best = part["units"][0]
         if best not in beyond and beyond:
             continue  # see below
-        unit = f"{best['signal']} {best['layer']}:{best['index']}" if beyond else "nothing"
+        unit = f"{best['signal']} {best['layer']}:{best['index']}" if beyond else "none"
         numbers = [f"{best['train']:+.3f}", f"{best['held_out']:+.3f}", f"{best['null95']:.3f}"]
         assert all(f" {word} " in f"{line} " for word in [unit, *numbers])
     assert "brackets" in terminal.splitlines()[-1]
@@ -181,8 +181,8 @@ def test_nothing_follows_a_pattern_only_where_no_unit_goes_beyond_luck(
     lines = output(charlm, "-c", lstm, "--file", text, "--find", "all").splitlines()
     (quotes,) = [line for line in lines if line.strip().startswith("quotes")]
     (digit,) = [line for line in lines if line.strip().startswith("digit")]
-    assert "nothing" in digit
-    assert "nothing" not in quotes
+    assert "none" in digit
+    assert "none" not in quotes
     assert "hidden 0:1" in quotes
     assert quotes.split()[-1] == "2"
 
@@ -272,10 +272,10 @@ def test_a_regular_expression_is_searched_and_shown_as_it_was_typed(
         (["--ablate", "0:1", "--ablate", "[x]:y"], "--ablate [x]:y: expected LAYER:INDEX"),
         (["--ablate", "0:1", "--find", "("], "--find: ( is neither the name of a pattern"),
         (["--ablate", "0:1", "--max-characters", "1"], "nothing to predict"),
-        (["--find", "quotes", "--unit", "0:1"], "use one or the other"),
-        (["--ablate", "0:1", "--unit", "0:1"], "use one or the other"),
-        (["--ablate", "0:1", "--signal", "cell"], "leave --signal and --layers out"),
-        (["--ablate", "0:1", "--find", "quotes", "--layers", "0"], "leave --signal and --layers out"),
+        (["--find", "quotes", "--unit", "0:1"], "--unit excludes --find and --ablate"),
+        (["--ablate", "0:1", "--unit", "0:1"], "--unit excludes --find and --ablate"),
+        (["--ablate", "0:1", "--signal", "cell"], "--ablate excludes --signal and --layers"),
+        (["--ablate", "0:1", "--find", "quotes", "--layers", "0"], "--ablate excludes --signal and --layers"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

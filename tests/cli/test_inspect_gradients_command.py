@@ -123,7 +123,7 @@ def test_standard_input_is_read_by_one_model_and_refused_to_several(
 
     refused = charlm("inspect-gradients", *one, "--config", "tiny.yaml", "--file", "-", text=SENTENCE.encode())
     assert refused.exit_code == 2
-    assert "--file -: standard input can be read once" in refused.stderr
+    assert "--file -: several models cannot share standard input" in refused.stderr
 
 
 def test_json_holds_the_numbers_of_the_csv_and_what_they_mean(
@@ -380,7 +380,7 @@ def test_a_terminal_is_spared_a_picture(trained: dict[str, Path], folder: Path) 
     code, shown = run_on_terminal(folder, *arguments)
     assert (code, shown) == (
         2,
-        "charlm: --format png: this is binary and would not show on a terminal. Use --output FILE.\n",
+        "charlm: --format png: binary output cannot be shown on a terminal. Use --output FILE.\n",
     )
 
 
@@ -407,7 +407,7 @@ MISTAKES = {
     "strangers in a file": ("-c RUN --file strangers.txt", 2, "strangers.txt: 1 character is not among"),
     "strangers in a text": ("-c RUN --text \u20ac", 2, "'\u20ac' (U+20AC)"),
     "an empty text": ("-c RUN --text ", 2, "empty"),
-    "two texts": ("-c RUN --text a --file text.txt", 2, "give one text"),
+    "two texts": ("-c RUN --text a --file text.txt", 2, "exclude each other"),
     "no lags": ("-c RUN --lags 0", 2, "--lags"),
     "too many lags": ("-c RUN --lags 10001", 2, "--lags"),
     "no positions": ("-c RUN --positions 0", 2, "--positions"),

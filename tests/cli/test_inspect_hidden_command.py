@@ -205,7 +205,7 @@ def test_a_terminal_is_spared_an_archive(trained: dict[str, Path], tmp_path: Pat
     arguments = ("inspect-hidden", "-c", str(trained["rnn"]), "--text", "fox", "--format", "npz")
     code, shown = run_on_terminal(tmp_path, *arguments)
     assert code == 2
-    assert shown == "charlm: --format npz: this is binary and would not show on a terminal. Use --output FILE.\n"
+    assert shown == "charlm: --format npz: binary output cannot be shown on a terminal. Use --output FILE.\n"
     assert run_on_terminal(tmp_path, *arguments, "--output", "fox.npz") == (0, "")
 
 
@@ -261,4 +261,4 @@ def test_a_stranger_is_told_and_read_as_unknown_where_the_model_knows_how(charlm
 
 def test_help_says_which_signals_are_traced_by_default(charlm: Run) -> None:
     words = " ".join(charlm("inspect-hidden", "--help").stdout.replace("│", " ").split())
-    assert "Left out: hidden, and all of them for npz and --find." in words
+    assert "Default: hidden; all for npz and --find." in words

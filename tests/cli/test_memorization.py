@@ -164,7 +164,7 @@ def test_below_the_text_stand_a_sentence_and_a_table(parrot: str, charlm: Run) -
         f"{found['longest_text']!r}"
     )
     table = [re.split(r"\s{2,}", line.strip()) for line in below[below.index("") + 1 :]]
-    assert table[0] == ["n", "new", "share of n-grams that the training text lacks"]
+    assert table[0] == ["n", "new", "share of n-grams that are not in the training text"]
     assert {row[0]: row[1] for row in table[1:]} == {n: f"{share:.1%}" for n, share in found["new"].items()}
 
 

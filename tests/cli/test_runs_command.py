@@ -15,7 +15,7 @@ from tests.conftest import Run
 from tests.harness.histories import falling, line, settings, write_run
 from tests.harness.processes import run_in_shell, run_on_terminal
 
-BESIDE = ("run", "model", "what tells it apart", "best bits", "characters", "time")
+BESIDE = ("run", "model", "differing settings", "best bits", "characters", "time")
 
 
 @pytest.fixture
@@ -147,11 +147,11 @@ def test_a_run_is_shown_with_its_settings_and_its_last_evaluation(runs: Path, ch
     result = charlm("runs", "show", "big")
     assert (result.exit_code, result.stderr) == (0, "")
     heads = [text.strip() for text in result.stdout.splitlines() if not text.startswith("  ")]
-    assert heads == ["runs/big", "settings that are not at their default", "evaluation at step 400"]
+    assert heads == ["runs/big", "settings that differ from their defaults", "evaluation at step 400"]
     assert facts(result.stdout) == {
         "model": ["gru 2 × 2,048"],
         "text": ["tales.txt"],
-        "best, bits a character": ["2.000"],
+        "best, bits per character": ["2.000"],
         "at step": ["300"],
         "characters seen": ["819,200"],
         "time": ["1 min 40 s"],
@@ -170,7 +170,7 @@ def test_a_run_is_shown_with_its_settings_and_its_last_evaluation(runs: Path, ch
         "validation loss": ["2.100 bits"],
         "learning rate": ["4.99e-06"],
         "gradient norm": ["0.302"],
-        "characters a second": ["52,000"],
+        "characters per second": ["52,000"],
     }
 
 
@@ -179,7 +179,7 @@ def test_a_run_that_has_just_begun_is_shown(runs: Path, charlm: Run) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("runs/[red]new :smile:")
     found = facts(result.stdout)
-    assert found["best, bits a character"] == found["at step"] == found["report"] == ["—"]
+    assert found["best, bits per character"] == found["at step"] == found["report"] == ["—"]
     assert "none" in found
     assert "evaluation at" not in result.stdout
 
@@ -250,11 +250,11 @@ def test_the_comparison_as_json_has_one_value_a_run(runs: Path, charlm: Run) -> 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("compare oldest", "charlm: oldest: one run compares with nothing. Name two or more;"),
-        ("compare oldest big oldest", "charlm: oldest: this is the run that oldest named already."),
+        ("compare oldest", "charlm: oldest: a comparison needs two runs or more."),
+        ("compare oldest big oldest", "charlm: oldest: this is the same run as oldest."),
         (
             "compare oldest runs/../runs/oldest",
-            "charlm: runs/../runs/oldest: this is the run that oldest named already.",
+            "charlm: runs/../runs/oldest: this is the same run as oldest.",
         ),
         ("compare oldest tail", "charlm: tail: no such run in runs/, and not a run's folder. Runs there: [red]new"),
         ("compare oldest strange", "charlm: runs/strange: this run's config cannot be read"),

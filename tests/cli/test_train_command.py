@@ -151,7 +151,7 @@ def test_the_result_says_how_good_it_is_where_it_lies_and_what_to_type_next(
     rows = table(result.stdout)
     assert list(rows) == ["best validation loss", "characters seen", "checkpoint", "report", "next"]
     best = min(line["validation_loss"] for line in metrics(tmp_path / "runs/tiny"))
-    assert rows["best validation loss"] == f"{best:.4f} nats ({best / np.log(2):.3f} bits) a character"
+    assert rows["best validation loss"] == f"{best:.4f} nats ({best / np.log(2):.3f} bits) per character"
     assert rows["characters seen"].startswith("264 in ")
     assert rows["checkpoint"] == "runs/tiny/best.safetensors"
     command = shlex.split(rows["next"])

@@ -229,7 +229,7 @@ def test_without_matplotlib_a_picture_is_refused_with_the_extra_to_install(
         ["inspect-hidden", "-c", run, "--text", "fox", "--output", "e.txt"],
     ]
     told = stderr_without("matplotlib", tmp_path, lines)
-    refusal = "charlm: --format png draws with matplotlib: pip install matplotlib\nexit 2\n"
+    refusal = "charlm: --format png: matplotlib is not installed. Run `pip install matplotlib`.\nexit 2\n"
     assert told == refusal * 3 + "exit 0\n" * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.html", "e.txt"]
 

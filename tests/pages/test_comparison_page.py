@@ -55,10 +55,10 @@ def texts(opened: Window, selector: str) -> list[str]:
 def test_the_table_has_results_and_the_settings_that_differ(path: Path, browser: Browser) -> None:
     with window(browser, path) as opened:
         assert opened.page.title() == "Runs compared · charlm"
-        assert texts(opened, "h1 + p") == ["The lowest of 3 is tales-gru, with 2.040 bits a character."]
+        assert texts(opened, "h1 + p") == ["The best of 3 runs is tales-gru, with 2.040 bits per character."]
         assert table(opened) == {
             "": ["1tales-lstm", "2tales-gru", "3just-begun"],
-            "best, bits a character": ["2.100", "2.040", "—"],
+            "best, bits per character": ["2.100", "2.040", "—"],
             "at step": ["750", "450", "—"],
             "characters seen": ["2,048,000", "1,228,800", "—"],
             "time": ["4 min 10 s", "2 min 30 s", "—"],
@@ -113,7 +113,7 @@ def test_more_runs_than_colours_are_told_apart_by_their_numbers(browser: Browser
     with window(browser, saved(tmp_path, comparison_page(histories))) as opened:
         assert sorted(texts(opened, ".label")) == [str(place + 1) for place in range(9)]
         assert texts(opened, "thead th") == [f"{place + 1}run-{place}" for place in range(9)]
-        assert texts(opened, "main > p")[-1] == "All settings are the same, but for the names."
+        assert texts(opened, "main > p")[-1] == "All settings except the names are the same."
 
 
 def test_one_run_or_runs_without_an_evaluation_are_a_page_too(three: Sequence[History]) -> None:
@@ -129,7 +129,7 @@ def test_trained_runs_are_compared(trained: Mapping[str, Path], browser: Browser
         found = table(opened)
     assert found["model.kind"] == list(trained)
     bests = [history.best.validation_bits for history in histories if history.best and history.best.validation_bits]
-    assert [float(cell) for cell in found["best, bits a character"]] == pytest.approx(bests, abs=6e-4)
+    assert [float(cell) for cell in found["best, bits per character"]] == pytest.approx(bests, abs=6e-4)
 
 
 def test_long_runs_are_thinned_to_a_small_page() -> None:

@@ -232,7 +232,7 @@ def test_guesses_and_surprisal_are_the_models_own(opened, lstm) -> None:
             assert f"{100 * 2 ** -float(bits):.2f} %" in page.page.inner_text("#came")
         surprisal = page.look("[...charlm.surprisal]")
         page.look("charlm.change({ cursor: charlm.characters.length - 1 })")
-        assert page.look("document.getElementById('came').textContent") == "Here the text ends."
+        assert page.look("document.getElementById('came').textContent") == "End of the text."
 
     assert surprisal[0] is None or np.isnan(surprisal[0])
     assert np.array_equal(np.array(surprisal[1:], np.float32), lstm.guesses.surprisal[1:])
@@ -284,10 +284,10 @@ def test_hovering_shows_the_number_and_leaving_takes_it_away(opened, lstm) -> No
         page.page.hover("#text span >> nth=40")
         expect(page.page.locator("#tip")).to_be_visible()
         tip = page.page.inner_text("#tip")
-        expect(page.page.locator("#place")).to_contain_text("Place 40 of 400")
+        expect(page.page.locator("#place")).to_contain_text("Position 40 of 400")
         page.page.hover("h1")
         expect(page.page.locator("#tip")).to_be_hidden()
-        expect(page.page.locator("#place")).to_contain_text("Place 0 of 400")
+        expect(page.page.locator("#place")).to_contain_text("Position 0 of 400")
 
     shown = re.search(r"hidden 0:9 = (−?[\d.]+)", tip)
     assert shown
@@ -299,7 +299,7 @@ def test_a_click_moves_the_cursor_and_tells_those_who_listen(opened) -> None:
     with opened("#layer=0&unit=9") as page:
         page.page.click("#text span >> nth=33")
         expect(page.page.locator("#text .cursor")).to_have_text(READ[33])
-        expect(page.page.locator("#live")).to_contain_text("Place 33: ")
+        expect(page.page.locator("#live")).to_contain_text("Position 33: ")
         expect(page.page.locator("#live")).to_contain_text("hidden 0:9 = ")
         assert page.look("charlm.state.cursor") == 33
 
@@ -395,7 +395,7 @@ def test_matches_are_marked_counted_and_walked_through(opened, lstm) -> None:
         page.page.keyboard.press("p")
         assert page.look("charlm.state.cursor") == expected[-1][0], "the first is before the last"
 
-    means = [number(value) for value in re.findall(r"(−?[\d.]+) (?:on average inside|outside)", said)]
+    means = [number(value) for value in re.findall(r"(−?[\d.]+) (?:inside|outside)", said)]
     values = lstm.trace.over_time(unit)
     assert marked == inside.tolist()
     assert np.allclose(means, [values[inside].mean(), values[~inside].mean()], atol=0.005)
@@ -403,10 +403,10 @@ def test_matches_are_marked_counted_and_walked_through(opened, lstm) -> None:
 
 def test_an_expression_that_finds_nothing_is_told_in_words(opened) -> None:
     told = {
-        "(": "This is no regular expression: unterminated group.",
-        "[z-a]": "This is no regular expression: range out of order in character class.",
+        "(": "Not a regular expression: unterminated group.",
+        "[z-a]": "Not a regular expression: range out of order in character class.",
         "q": "No match.",
-        "q*": "It only matches between characters, where there is nothing to mark.",
+        "q*": "All matches are empty, so there is nothing to mark.",
     }
     with opened() as page:
         for pattern, words in told.items():
@@ -508,9 +508,9 @@ def test_the_units_that_are_on_there_and_off_around_are_listed(opened, lstm, sig
         assert set(range(start, start + size)).isdisjoint(range(*stretch)), "other places"
         stretches.append((-len(there & expected), len(there - expected), -size))
     assert stretches == sorted(stretches), "most shared, fewest others, longest"
-    assert found or said.startswith("Nowhere else")
+    assert found or said.startswith("There is no other stretch")
     if found:
-        assert cursor == int(re.findall(r"at place (\d+)", found[0][1])[0])
+        assert cursor == int(re.findall(r"at position (\d+)", found[0][1])[0])
 
 
 def test_places_that_agree_repeat_with_the_text(opened, lstm) -> None:
@@ -521,7 +521,7 @@ def test_places_that_agree_repeat_with_the_text(opened, lstm) -> None:
         page.page.wait_for_selector("#elsewhere .context")
         notes = page.page.locator("#elsewhere .note").all_inner_texts()
 
-    starts = [int(re.findall(r"at place (\d+)", note)[0]) for note in notes]
+    starts = [int(re.findall(r"at position (\d+)", note)[0]) for note in notes]
     assert any(abs((start - stretch + period // 2) % period - period // 2) <= 4 for start in starts[:5])
 
 
@@ -568,14 +568,14 @@ def test_chart_and_text_have_one_cursor(opened) -> None:
         first = int(page.page.locator("#axis span").first.inner_text())
         where = {"x": box["width"] * 100.5 / 120, "y": 10}
         plot.hover(position=where)
-        expect(page.page.locator("#place")).to_contain_text(f"Place {first + 100} of 400")
+        expect(page.page.locator("#place")).to_contain_text(f"Position {first + 100} of 400")
         expect(page.page.locator("#text .probe")).to_be_in_viewport()
         plot.click(position=where)
         assert page.look("charlm.state.cursor") == first + 100
         page.page.hover("h1")
         page.page.focus("#text")
         page.page.keyboard.press("ArrowLeft")
-        expect(page.page.locator("#place")).to_contain_text(f"Place {first + 99} of 400")
+        expect(page.page.locator("#place")).to_contain_text(f"Position {first + 99} of 400")
         left = page.look("document.getElementById('timeline').style.getPropertyValue('--cursor')")
         assert float(left.removesuffix("%")) == pytest.approx(100 * 99.5 / 120)
 
@@ -736,11 +736,11 @@ def test_another_address_changes_the_page_and_nonsense_is_passed_over(opened) ->
         default = page.look("[charlm.state.signal, charlm.state.layer, charlm.state.unit]")
         page.page.evaluate("location.hash = '#unit=3&layer=1&signal=input&cursor=17'")
         expect(page.page.locator("#coloured-by")).to_have_text("input 1:3")
-        expect(page.page.locator("#place")).to_contain_text("Place 17 of 400")
+        expect(page.page.locator("#place")).to_contain_text("Position 17 of 400")
         page.page.evaluate(
             "location.hash = '#unit=99&layer=-1&signal=<b>&cursor=1e9&select=9-3&kept=a.b.c&window=7&threshold=5&x=%'"
         )
-        expect(page.page.locator("#place")).to_contain_text("Place 0 of 400")
+        expect(page.page.locator("#place")).to_contain_text("Position 0 of 400")
         assert page.look("[charlm.state.signal, charlm.state.layer, charlm.state.unit]") == default
         assert page.look("charlm.state.select") is None
 

@@ -80,7 +80,7 @@ def test_the_head_says_what_it_is_and_how_far_it_came(tale: History, path: Path,
         assert opened.page.title() == "tale · charlm"
         assert texts(opened, "h1") == ["tale"]
         assert texts(opened, "h1 + p") == [
-            "LSTM, 2 layers of 128 units. Best: 2.000 bits a character, at step 750. "
+            "LSTM, 2 layers of 128 units. Best: 2.000 bits per character, at step 750. "
             "2,048,000 characters seen in 4 min 10 s."
         ]
 
@@ -147,7 +147,7 @@ def test_legend_labels_and_mark_say_what_the_lines_are(path: Path, browser: Brow
     with window(browser, path) as opened:
         assert texts(opened, ".legend li") == [
             "validation: 2.000 at best, 2.100 at the end",
-            "training: mean since the evaluation before, 2.000 at the end",
+            "training: mean since the previous evaluation, 2.000 at the end",
             "uniform: 6.020, which is 4.020 above the best",
             "Markov 0: 4.800, which is 2.800 above the best",
             "Markov 3: 2.310, which is 0.310 above the best",
@@ -158,7 +158,7 @@ def test_legend_labels_and_mark_say_what_the_lines_are(path: Path, browser: Brow
             "bits per character",
             "learning rate",
             "gradient norm before clipping",
-            "characters a second",
+            "characters per second",
         ]
         described = [svg.get_attribute("aria-label") or "" for svg in opened.page.locator("svg[role=img]").all()]
     assert len(described) == 4
@@ -290,7 +290,7 @@ def test_a_trained_run_has_a_report(trained: Mapping[str, Path], browser: Browse
     assert found.best is not None
     with window(browser, saved(tmp_path, page(found))) as opened:
         assert texts(opened, "h1") == ["gru"]
-        assert f"{found.best.validation_bits:.3f} bits a character" in texts(opened, "h1 + p")[0]
+        assert f"{found.best.validation_bits:.3f} bits per character" in texts(opened, "h1 + p")[0]
 
 
 # Readers

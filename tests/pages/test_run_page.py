@@ -67,7 +67,7 @@ def test_the_page_holds_the_best_bits_and_the_sample(kind: str, documents: str, 
     train(kind, documents=documents)
     shown, lines = words(page()), metrics()
     best = min(line["bits_per_character"] for line in lines)
-    assert f"Best: {best:.3f} bits a character" in shown
+    assert f"Best: {best:.3f} bits per character" in shown
     for line in lines:
         assert f"{line['bits_per_character']:.3f}" in shown
     sample = re.sub(r"[\t\r\n]", " ", lines[-1]["sample"])

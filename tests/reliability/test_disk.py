@@ -302,7 +302,7 @@ def test_a_file_where_the_runs_should_be_is_named_and_left_alone(in_the_way: str
     assert (result.exit_code, result.stdout) == (74, "")
     assert re.fullmatch(
         rf"charlm: {in_the_way}/gru: cannot make the run's folder \(.*\)\. "
-        r"Choose another place with --set run\.directory=FOLDER\.\n",
+        r"Choose another folder with --set run\.directory=FOLDER\.\n",
         result.stderr,
     )
     assert (folder / in_the_way).read_bytes() == b"mine"
@@ -629,7 +629,7 @@ def test_a_result_that_cannot_be_written_leaves_a_whole_run(redirect: str, folde
     done = run_in_shell(folder, *TRAIN, "--quiet", redirect=redirect)
 
     assert done.returncode == 74
-    told = f"charlm: standard output: cannot write there ({os.strerror(errno.ENOSPC)}). Send the output elsewhere.\n"
+    told = f"charlm: standard output: cannot write ({os.strerror(errno.ENOSPC)}). Redirect the output elsewhere.\n"
     assert done.stderr == ("" if "2>" in redirect else told)
     assert differences(undisturbed, snapshot(folder / RUN)) == []
 

@@ -109,7 +109,7 @@ def test_a_signal_to_stop_ends_training_with_this_step_saved(
     where, call, step = PLACES[place]
     with CharlmProcess(folder, *TRAIN, before=[pause_at(where, call)]) as process:
         process.wait_for_pause().send_signal(number)
-        process.wait_for_stderr("charlm: finishing this step and saving; the same again stops at once.\n")
+        process.wait_for_stderr("charlm: finishing this step and saving; a second signal stops at once.\n")
         process.resume()
         ended = process.wait()
 
@@ -280,7 +280,7 @@ def test_a_terminal_is_left_in_order(number: Signals, folder: Path) -> None:
     os.close(ours)
 
     assert (ended.code, ended.stdout) == (CODES[number], "")
-    assert "\r\ncharlm: finishing this step and saving; the same again stops at once.\r\n" in shown
+    assert "\r\ncharlm: finishing this step and saving; a second signal stops at once.\r\n" in shown
     bar, told = shown.removesuffix("\r\n").rsplit("\r\n", 1)
     assert "| 6/10" in bar.rpartition("\r")[2]
     assert told.startswith(f"charlm: {number.name}: {RUN} is saved at step 6.")

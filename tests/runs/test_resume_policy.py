@@ -258,7 +258,7 @@ def test_what_changes_the_run_needs_to_be_allowed_once_and_does_change_it(key: s
     assert refused.exit_code == 2
     assert refused.stdout == ""
     assert told(refused.stderr) == [(key, str(was), str(now), CHANGES_WORDS)]
-    assert refused.stderr.endswith(f"If that is meant, add --allow-change {key}.\n")
+    assert refused.stderr.endswith(f"To allow it, add --allow-change {key}.\n")
     assert untouched(project.folder) == before
 
     allowed = project.train("tale", changes, "--resume", "--allow-change", key)

@@ -161,7 +161,7 @@ def test_a_file_that_is_there_is_refused_and_kept(main: Main, capsys: pytest.Cap
     kept = Path(f"data/{name}.local.txt")
     kept.write_text("mine", encoding="utf-8")
     assert main(name) == 2
-    assert f"{kept}: this is there already" in capsys.readouterr().err
+    assert f"{kept}: this file already exists" in capsys.readouterr().err
     assert kept.read_text(encoding="utf-8") == "mine"
     assert files() == [str(kept)]
 
@@ -193,7 +193,7 @@ def test_another_text_than_shakespeare_writes_nothing(
     copy = tmp_path / "copy.txt"
     copy.write_bytes(content)
     assert main("shakespeare", "--from", str(copy)) == 2
-    assert f"{copy}: this is not tiny shakespeare" in capsys.readouterr().err
+    assert f"{copy}: not tiny shakespeare" in capsys.readouterr().err
     assert files() == []
 
 

@@ -1,11 +1,12 @@
-// ---- Finding by activation ------------------------------------------------------------------------------------------
+// ---- Search by activation -------------------------------------------------------------------------------------------
 
-/* A unit is on where it is beyond a share of its scale: above it for gates, on either side for the others, but on the
-   same side throughout. LSTMVis (Strobelt et al. 2018) asks which units are on in a stretch and off around it. */
+/* A unit is on where its value exceeds a share of its scale: above it for gates, in either direction for the others, but
+   in the same direction throughout. The search follows LSTMVis (Strobelt et al. 2018): units on in a stretch and off
+   around it. */
 
 const threshold = () => state.threshold ?? (signals.get(state.signal).gate ? 0.9 : 0.3);
 
-/** For each side (1 above, −1 below) a table: level + 128 → whether a unit is on. */
+/** Return for each side (1 above, −1 below) a table from level + 128 to whether a unit is on. */
 function onTables() {
   const { gate } = signals.get(state.signal);
   const share = gate ? (level) => (level + 127) / 254 : (level) => level / 127;
@@ -14,7 +15,7 @@ function onTables() {
   return (gate ? [1] : [1, -1]).map((side) => [side, Uint8Array.from(levels, (level) => isOn(level, side))]);
 }
 
-/** The units that are on throughout a stretch, each with its side, and off just before and after it if so asked. */
+/** Return the units that are on throughout a stretch, with their sides; if requested, only those off around it. */
 function unitsOn([from, to], tables, rows) {
   const answer = [];
   rows.forEach((levels, unit) => {
@@ -29,8 +30,8 @@ function unitsOn([from, to], tables, rows) {
   return answer;
 }
 
-/** The other stretches where at least half of the units are on together, in the order of LSTMVis: those that share most
-    units with the answer first, then those where fewest others are on, then the longest. */
+/** Return the other stretches where at least half of the units are on, ordered as in LSTMVis: by most units shared with
+    the answer, then by fewest other units that are on, then by length. */
 function agreeing(answer, tables, rows) {
   const together = new Uint16Array(length);
   for (const { on, levels } of answer) {
@@ -61,7 +62,7 @@ function agreeing(answer, tables, rows) {
   });
 }
 
-const SHOWN = 20; // places in the list
+const SHOWN = 20; // stretches in the list
 
 const drawAnswer = whenStill(() => {
   const tables = onTables();
@@ -78,11 +79,10 @@ function drawQuestion() {
   const { gate, bounded } = signals.get(state.signal);
   const usual = bounded ? '0.3' : '0.3 of its own largest value';
   const meaning = gate
-    ? 'A gate is on while it is above a threshold, 0.9 unless you choose another.'
-    : `A unit is on while it is beyond a threshold, above or below zero but on the same side throughout: ${usual}
-       unless you choose another.`;
+    ? 'A gate is on while it is above a threshold, 0.9 by default.'
+    : `A unit is on while its absolute value exceeds a threshold and its sign does not change: ${usual} by default.`;
   element('question').textContent =
-    `Select a stretch of the text: drag over it, or hold Shift and press →. ${meaning}`;
+    `Select a stretch of the text to find the units that are on there: drag over it, or press Shift and →. ${meaning}`;
   element('on-words').textContent = gate ? 'above' : 'beyond ±';
   element('threshold').value = threshold();
   element('unselect').disabled = !state.select;
@@ -91,7 +91,7 @@ function drawQuestion() {
 function drawAnswerUnits(answer) {
   const [from, to] = state.select ?? [0, 0];
   const of = `of ${state.signal}, layer ${state.layer},`;
-  const where = to - from > 1 ? `places ${from} to ${to - 1}` : `place ${from}`;
+  const where = to - from > 1 ? `positions ${from} to ${to - 1}` : `position ${from}`;
   const asked = `on throughout ${where}${state.apart ? ' and off around' : ''}`;
   let said = 'Nothing is selected yet.';
   if (answer.length) said = `${counted(answer.length, 'unit')} ${of} ${answer.length === 1 ? 'is' : 'are'} ${asked}:`;
@@ -115,12 +115,12 @@ function drawElsewhere(answer, places) {
   const many = counted(places.length, 'other stretch', 'other stretches');
   const cut = places.length > SHOWN ? `; these are the first ${SHOWN}` : '';
   element('elsewhere-words').textContent = places.length
-    ? `${many} with at least half of these units on; the same question is asked of each. First come those that share
-       most units, then those with fewest others, then the longest${cut}.`
-    : 'Nowhere else are half of these units on.';
+    ? `${many} with at least half of these units on, ordered by most units shared with the selection, then by fewest
+       other units that are on, then by length${cut}.`
+    : 'There is no other stretch with at least half of these units on.';
   element('elsewhere').replaceChildren(...places.slice(0, SHOWN).map(({ stretch, shared, others, size }) => {
-    const note = `${counted(size, 'character')} at place ${grouped(stretch[0])}`;
-    const rest = others ? `, ${counted(others, 'other unit')} on too` : '';
+    const note = `${counted(size, 'character')} at position ${grouped(stretch[0])}`;
+    const rest = others ? `, ${counted(others, 'other unit')} on` : '';
     return contextLine(stretch, `${shared} of ${answer.length}`, note + rest);
   }));
 }

@@ -1,4 +1,4 @@
-// ---- What is chosen, and the address that says so -------------------------------------------------------------------
+// ---- The state of the page, and its address -------------------------------------------------------------------------
 
 const [[firstLayer, firstUnit], ...others] = facts.liveliest;
 const firstSignal = facts.signals[0].name;
@@ -27,7 +27,7 @@ const choice = {
   write: (value) => (value ? '1' : '0'),
 };
 
-/** How each choice stands in the address. What cannot be read is passed over. */
+/** How each part of the state is written in the address. Invalid values are ignored. */
 const fields = {
   signal: { read: oneOf(...signals.keys()), write: String },
   layer: { read: whole((layer) => facts.layers.includes(layer)), write: String },
@@ -54,7 +54,7 @@ function readShare(text) {
   return /^(0|0?\.\d+|1)$/.test(text) ? Number(text) : undefined;
 }
 
-/** Units as in "hidden.0.41 cell.1.7". */
+/** Return the units of a text such as "hidden.0.41 cell.1.7". */
 function readUnits(text) {
   const list = text.split(' ').map((word) => {
     const [signal, layer = '', unit = ''] = word.split('.');
@@ -85,7 +85,7 @@ function writeAddress() {
 const touched = new Set(Object.keys(state));
 let frame = 0;
 
-/** Choose something else; the views follow with the next frame. */
+/** Change the state; views are redrawn in the next frame. */
 function change(news) {
   if (news.signal && !activity.has(news.signal)) {
     load(news.signal).then(() => change(news));
@@ -107,7 +107,7 @@ function render() {
   for (const [draw, ...reads] of views) if (reads.some((name) => news.has(name))) draw(news);
 }
 
-/** Return a function that does ``work`` once nobody has called it for a while: for what need not keep up. */
+/** Return a debounced function: it does ``work`` when it has not been called for this long. */
 function whenStill(work, milliseconds) {
   let timer = 0;
   return () => {

@@ -1,10 +1,10 @@
 // ---- Colour ---------------------------------------------------------------------------------------------------------
 
 let palette; // CSS colours of the levels from −128 on
-let pixels; // the same, as canvases want them
-let surprisalPalette; // from 0 bits to as many as a blind guess
+let pixels; // the same, as the 32-bit values of a canvas
+let surprisalPalette; // CSS colours from 0 bits to those of a uniform distribution
 
-/** Take the colours from the style sheet, which knows light and dark. */
+/** Read the colours from the style sheet, which has a light and a dark scheme. */
 function mixColours() {
   const style = getComputedStyle(document.documentElement);
   const [low, middle, high, surprising] = ['--low', '--middle', '--high', '--surprisal'].map((name) =>
@@ -19,7 +19,7 @@ function mixColours() {
   surprisalPalette = Array.from({ length: 101 }, (_, index) => `rgb(${mix(middle, surprising, index / 100)})`);
 }
 
-/** Return place → the colour that the text has there. */
+/** Return a function from a place to its colour in the text. */
 function shader() {
   if (state.colour === 'surprisal') {
     const share = (place) => clamp(surprisal[place] / facts.blind, 0, 1) || 0; // the first place has no surprisal

@@ -1,10 +1,10 @@
 // ---- Contexts, and the saturation of gates --------------------------------------------------------------------------
 
-const AROUND = 44; // characters on either side; what does not fit is cut off
+const AROUND = 44; // characters on either side; text that does not fit is clipped
 const APART = 12;
 const STRONGEST = 6;
 
-/** A line of text with a stretch marked; pressing it goes there. */
+/** Return a line of text with a stretch marked; clicking it goes there. */
 function contextLine([from, to], figure, note = '') {
   const shade = shader();
   const part = (name, start, end) => {
@@ -19,13 +19,13 @@ function contextLine([from, to], figure, note = '') {
   const parts = [part('before', from - AROUND, from), part('place', from, to), part('after', to, to + AROUND)];
   const line = make('button', 'context', make('span', 'figure', figure), ...parts);
   line.type = 'button';
-  line.setAttribute('aria-label', `${figure}, ${note || `place ${from}`}. Go there.`);
+  line.setAttribute('aria-label', `${figure}, ${note || `position ${from}`}. Go there.`);
   if (note) line.append(make('span', 'note', note));
   line.addEventListener('click', () => goTo(from));
   return make('li', '', line);
 }
 
-/** The places where levels are furthest in a direction, none near a further one; ties go to the earlier. */
+/** Return the places of the highest (direction 1) or lowest (−1) levels, at least APART apart; ties go to the earlier. */
 function peaks(levels, direction) {
   const chosenPlaces = [];
   while (chosenPlaces.length < STRONGEST) {
@@ -52,7 +52,7 @@ const drawContexts = whenStill(() => {
 
 const panels = [...document.querySelectorAll('[data-gate]')];
 
-/** Shares of the text for which each unit's gate was shut and open. */
+/** Return the shares of the text for which each unit's gate was shut and open. */
 function saturationOf(gate) {
   const row = facts.layers.indexOf(state.layer);
   const { shut, open } = facts.saturation[gate];
@@ -77,10 +77,10 @@ function drawGates(news) {
   }
 }
 
-/** The unit whose point is nearest to the pointer. */
+/** Return the unit whose point is nearest to the pointer. */
 function unitInPanel(panel, event) {
   const { left, top, width, height } = panel.querySelector('svg').getBoundingClientRect();
-  const x = ((event.clientX - left) / width) * 106 - 3; // the picture reaches from −3 to 103
+  const x = ((event.clientX - left) / width) * 106 - 3; // the view box ranges from −3 to 103
   const y = 103 - ((event.clientY - top) / height) * 106;
   const distances = saturationOf(panel.dataset.gate).map(([shut, open]) => Math.hypot(100 * shut - x, 100 * open - y));
   return distances.indexOf(Math.min(...distances));

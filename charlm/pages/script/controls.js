@@ -34,7 +34,7 @@ function moveCursor(to, selecting) {
     return;
   }
   const [from, end] = state.select ?? [state.cursor, state.cursor + 1];
-  const anchor = state.cursor === from && end - from > 1 ? end - 1 : from; // the end that stays
+  const anchor = state.cursor === from && end - from > 1 ? end - 1 : from; // the end that does not move
   change({ cursor: place, probe: null, select: [Math.min(anchor, place), Math.max(anchor, place) + 1] });
 }
 
@@ -58,7 +58,7 @@ const LETTERS = {
   '?': () => element('help').showModal(),
 };
 
-/** Keys that act in the text and in the figures; true if there was something to do. */
+/** Handle a key in the text and in the figures; return whether it has a function. */
 function pressInView(event) {
   const inHeat = element('heat').contains(event.target);
   switch (event.key) {
@@ -87,9 +87,9 @@ function press(event) {
   if (letter || (inView && pressInView(event))) event.preventDefault();
 }
 
-let probedFrom = null; // the view that the pointer is in
+let probedFrom = null; // the view under the pointer
 
-/** Let a view show the place under the pointer everywhere, and take it for good when pressed. */
+/** Make a view show the place under the pointer in all views, and select it when clicked. */
 function probing(view, placeAt, press, tip) {
   view.addEventListener('pointermove', (event) => {
     if (event.pointerType === 'touch') return;

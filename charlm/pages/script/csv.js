@@ -1,6 +1,6 @@
 // ---- CSV ------------------------------------------------------------------------------------------------------------
 
-/** The units of the chart over time, in the form of a trace written as CSV. */
+/** Return the units of the chart over time as CSV, with the columns of a trace. */
 function asCsv() {
   const shown = lines.map(({ of }) => of).filter(Boolean);
   const columns = shown.map((which) => [course(which), clamp(Math.ceil(-Math.log10(scaleOf(which).step)), 0, 6)]);

@@ -1,6 +1,6 @@
-// ---- Finding by expression ------------------------------------------------------------------------------------------
+// ---- Search by regular expression -----------------------------------------------------------------------------------
 
-/** The text as a string, and for each of its code units the place it belongs to; bytes are read as UTF-8. */
+/** Return the text as a string, and the place of each of its code units; bytes are decoded as UTF-8. */
 function readable() {
   const [pieces, places] = [[], []];
   for (let place = 0; place < length;) {
@@ -30,7 +30,7 @@ function decodedAt(place) {
 let searchable = null;
 let found = { stretches: [], complaint: '' };
 
-/** Find all matches; an expression that is none is told in words. */
+/** Find all matches; an invalid expression is reported. */
 function findMatches() {
   found = { stretches: [], complaint: '' };
   if (!state.find) return;
@@ -40,7 +40,7 @@ function findMatches() {
   try {
     expression = new RegExp(pattern, state.fold ? 'gimu' : 'gmu');
   } catch (error) {
-    found.complaint = `This is no regular expression: ${error.message.replace(/^[\s\S]*: /, '').toLowerCase()}.`;
+    found.complaint = `Not a regular expression: ${error.message.replace(/^[\s\S]*: /, '').toLowerCase()}.`;
     return;
   }
   for (const match of searchable.string.matchAll(expression)) {
@@ -48,10 +48,10 @@ function findMatches() {
     if (match[0]) found.stretches.push([searchable.places[match.index], searchable.places[end]]);
   }
   const empty = !found.stretches.length && expression.test(searchable.string);
-  if (empty) found.complaint = 'It only matches between characters, where there is nothing to mark.';
+  if (empty) found.complaint = 'All matches are empty, so there is nothing to mark.';
 }
 
-/** The mean of the chosen unit inside and outside the matches. */
+/** Return a sentence with the mean of the selected unit inside and outside the matches. */
 function meansInWords() {
   const value = course(chosen());
   const inside = new Uint8Array(length);
@@ -63,7 +63,7 @@ function meansInWords() {
     sizes[inside[place]] += 1;
   }
   const [outside, within] = sums.map((sum, side) => writtenValue(chosen(), sum / sizes[side]));
-  return `${nameOf(chosen())} is ${within} on average inside, ${outside} outside.`;
+  return `mean of ${nameOf(chosen())}: ${within} inside, ${outside} outside.`;
 }
 
 let means = '';
@@ -72,7 +72,7 @@ function drawFound(news) {
   const { stretches, complaint } = found;
   element('find').setAttribute('aria-invalid', String(complaint !== ''));
   element('match-before').disabled = element('match-after').disabled = stretches.length === 0;
-  if (!state.find) element('found').textContent = 'For example "[^"]*" or ^\\w+ (^ and $ are the ends of a line).';
+  if (!state.find) element('found').textContent = 'For example "[^"]*" or ^\\w+ (^ and $ match at the start and end of a line).';
   else if (complaint || !stretches.length) element('found').textContent = complaint || 'No match.';
   else {
     if (news.size > 1 || !news.has('cursor')) means = meansInWords();

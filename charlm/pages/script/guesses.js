@@ -1,9 +1,9 @@
-// ---- Guesses beneath every character --------------------------------------------------------------------------------
+// ---- Predictions below each character -------------------------------------------------------------------------------
 
 const strip = element('strip');
 let stripFrom = 0;
 
-/** Move a window of ``size`` places no further than needed to hold ``place`` with some room around it. */
+/** Return the start of a window of ``size`` places, moved by the least that shows ``place`` with some margin. */
 function follow(from, size, place) {
   const room = Math.min(Math.floor(size / 8), 12);
   if (place < from - size || place > from + 2 * size) from = place - (size >> 1);
@@ -15,7 +15,7 @@ function follow(from, size, place) {
 function drawStrip() {
   const letter = 1.05 * parseFloat(getComputedStyle(strip).fontSize);
   const columns = Math.min(length, Math.max(8, Math.floor(strip.clientWidth / letter)));
-  const pointed = probedFrom === strip && state.probe !== null; // under the pointer nothing moves by itself
+  const pointed = probedFrom === strip && state.probe !== null; // do not scroll while the pointer is inside
   stripFrom = pointed ? clamp(stripFrom, 0, length - columns) : follow(stripFrom, columns, here());
   const shade = shader();
   const rows = Array.from({ length: facts.guesses + 1 }, (_, rank) => {

@@ -1,10 +1,10 @@
-// ---- The beginning --------------------------------------------------------------------------------------------------
+// ---- Start ----------------------------------------------------------------------------------------------------------
 
 const UNIT = ['signal', 'layer', 'unit'];
 const COLOUR = [...UNIT, 'colour', 'theme'];
 const PLACE = ['cursor', 'probe'];
 
-/** Each view, and the names of what it reads, in the order in which they are drawn. */
+/** Each view and the parts of the state that it reads, in drawing order. */
 const views = [
   [drawControls, ...UNIT, 'colour', 'find', 'fold', 'apart', 'window'],
   [findMatches, 'find', 'fold'],

@@ -1,10 +1,10 @@
-/* The inspector: what every unit held after each character of a text, and what the network expected next.
+/* The inspector: the value of each unit after each character of a text, and the network's predictions.
 
-   Read it from top to bottom: the numbers, what is chosen, and then a part for each figure of the page. Nothing draws
-   itself: change({ unit: 3 }) notes what is new, and with the next frame the views that read it are drawn again.
+   The parts in order: the data, the state, then one part for each figure of the page. Views do not redraw themselves:
+   change({ unit: 3 }) records what changed, and the views that read it are redrawn in the next frame.
 
-   A place is the position of a character, from 0. A stretch is [from, to) of places. A level is a number as it came:
-   −127 is the bottom of its unit's scale, 127 the top, −128 no number at all. */
+   A place is the position of a character, from 0. A stretch is a range [from, to) of places. A level is a quantized
+   value: −127 is the bottom of its unit's scale, 127 the top, −128 not a number. */
 
 const element = (id) => document.getElementById(id);
 
@@ -25,10 +25,10 @@ function makeShape(tag, attributes, ...content) {
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 
-// ---- The numbers ----------------------------------------------------------------------------------------------------
+// ---- The data -------------------------------------------------------------------------------------------------------
 
 if (!globalThis.DecompressionStream) {
-  element('trouble').textContent = 'This page needs a browser of 2023 or later.';
+  element('trouble').textContent = 'This page needs a browser from 2023 or later.';
   element('trouble').hidden = false;
 }
 
@@ -37,7 +37,7 @@ const { length, units } = facts; // characters in the text, units in each layer
 const signals = new Map(facts.signals.map((signal) => [signal.name, signal]));
 const activity = new Map(); // a signal's name → its levels, layer by layer, unit by unit, over time
 
-/** Decode what a script element holds (base64 of deflated bytes), and forget the element. */
+/** Return the decoded content of a script element (base64 of zlib-compressed bytes), and remove the element. */
 async function unpack(id) {
   const packed = element(id);
   const binary = atob(packed.textContent);
@@ -57,27 +57,27 @@ function load(name) {
   return loading.get(name);
 }
 
-/** The levels of a unit over time; undefined while its signal is being decoded. */
+/** Return the levels of a unit over time; undefined while its signal is being decoded. */
 function levelsOf({ signal, layer, unit }) {
   const start = (facts.layers.indexOf(layer) * units + unit) * length;
   return activity.get(signal)?.subarray(start, start + length);
 }
 
-/** The range of a unit, and the distance of neighbouring levels. */
+/** Return the range of a unit, and the distance between adjacent levels. */
 function scaleOf({ signal, layer, unit }) {
   const { low, high } = signals.get(signal);
   const row = facts.layers.indexOf(layer);
   return { low: low[row][unit], high: high[row][unit], step: (high[row][unit] - low[row][unit]) / 254 };
 }
 
-/** What a unit held over time, as a function of the place; not a number while its signal is being decoded. */
+/** Return a function from a place to a unit's value there; NaN while its signal is being decoded. */
 function course(which) {
   const levels = levelsOf(which);
   const { low, step } = scaleOf(which);
   return (place) => (levels && levels[place] !== -128 ? low + (levels[place] + 127) * step : NaN);
 }
 
-/** The ends of a unit's scale in words. */
+/** Return the formatted ends of a unit's scale. */
 const rangeOf = (which) => {
   const { low, high } = scaleOf(which);
   return [low, high].map((end) => written(end, Number.isInteger(end) ? 0 : 2));
@@ -97,7 +97,7 @@ function written(value, digits) {
   return text.replace(/^-(?=[0.]*$)/, '').replace('-', '−');
 }
 
-/** A unit's value, with as many digits as its levels can tell apart. */
+/** Return a unit's value with as many digits as its levels resolve. */
 const writtenValue = (which, value) => written(value, clamp(Math.ceil(-Math.log10(scaleOf(which).step)), 0, 6));
 const grouped = (number) => number.toLocaleString('en');
 const counted = (number, one, many = `${one}s`) => `${grouped(number)} ${number === 1 ? one : many}`;
@@ -107,18 +107,18 @@ const [characters, guesses, probabilities, surprisal] = await (async () => {
   const wide = facts.symbols.length > 65535 ? Uint32Array : Uint16Array;
   return [
     new wide(await unpack('characters')), // (length)
-    new wide(await unpack('guesses')), // (guesses, length): first the likeliest next symbol at every place
+    new wide(await unpack('guesses')), // (guesses, length): row 0 is the likeliest next symbol after each place
     new Float32Array(await unpack('probabilities')), // (guesses, length)
-    new Float32Array(await unpack('surprisal')), // (length): bits; not a number at the first place
+    new Float32Array(await unpack('surprisal')), // (length): bits; NaN at the first place
   ];
 })();
 
 const markOf = (place) => facts.marks[characters[place]];
 
-/** A symbol's mark where it stands alone, and nothing around it shows a space. */
+/** Return a symbol's mark for use outside the text, where a space would be invisible. */
 const alone = (symbol) => (facts.marks[symbol] === ' ' ? '␣' : facts.marks[symbol]);
 
-/** What a symbol is called where its mark does not say it: U+000A, byte 0xC3, <unk>. */
+/** Return a symbol's name: U+000A, byte 0xC3, <unk>. */
 function callName(symbol) {
   const name = facts.symbols[symbol];
   const point = name.codePointAt(0).toString(16).toUpperCase();

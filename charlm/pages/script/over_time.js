@@ -1,10 +1,10 @@
-// ---- Over time: a line for each chosen unit, and a heat map of all --------------------------------------------------
+// ---- Over time: a line for each selected unit, and a heat map of all ------------------------------------------------
 
-const COLUMNS = 1000; // no figure is wider, in drawn points
+const COLUMNS = 1000; // largest number of points that a figure draws
 let windowFrom = 0;
 let windowTo = length;
 
-/** Cut [from, to) into at most COLUMNS bins and call ``visit`` with each bin's number, first place and end. */
+/** Divide [from, to) into at most COLUMNS bins and call ``visit`` with each bin's index, first place and end. */
 function eachBin(from, to, visit) {
   const bins = Math.min(to - from, COLUMNS);
   for (let bin = 0; bin < bins; bin++) {
@@ -14,7 +14,7 @@ function eachBin(from, to, visit) {
   return bins;
 }
 
-/** Draw numbers between 0 (bottom) and 1 (top) as a line over an area; where bins hold several, from least to most. */
+/** Draw values from 0 (bottom) to 1 (top) as a line over an area; bins with several values span minimum to maximum. */
 function drawLine(svg, share) {
   const [tops, bottoms] = [[], []];
   const bins = eachBin(windowFrom, windowTo, (bin, start, end) => {
@@ -23,7 +23,7 @@ function drawLine(svg, share) {
       least = Math.min(least, share(place));
       most = Math.max(most, share(place));
     }
-    if (!(least <= most)) [least, most] = [0.5, 0.5]; // no number
+    if (!(least <= most)) [least, most] = [0.5, 0.5]; // not a number
     tops.push(`${bin + 0.5} ${(1 - most).toFixed(4)}`);
     bottoms.push(`${bin + 0.5} ${(1 - least).toFixed(4)}`);
   });
@@ -66,7 +66,7 @@ const shareOf = (which) => {
   return (place) => (levels ? (levels[place] + 127) / 254 : NaN);
 };
 
-/** The rows of the chart: surprisal, the unit that is chosen, and those that are kept. */
+/** The rows of the chart: surprisal, the selected unit, and the kept units. */
 const lines = [];
 
 function layLines() {
@@ -79,7 +79,7 @@ function layLines() {
   });
   element('lines').replaceChildren(...lines.map(({ row }) => row));
   const isKept = state.kept.some((which) => sameUnit(which, chosen()));
-  element('keep').textContent = isKept ? 'Take this unit out of the chart' : 'Keep this unit in the chart';
+  element('keep').textContent = isKept ? 'Remove this unit from the chart' : 'Keep this unit in the chart';
 }
 
 function lineRow(name, range, kind, removable = null) {
@@ -87,7 +87,7 @@ function lineRow(name, range, kind, removable = null) {
   if (removable) {
     const button = make('button', '', '×');
     button.type = 'button';
-    button.setAttribute('aria-label', `Take ${name} out of the chart`);
+    button.setAttribute('aria-label', `Remove ${name} from the chart`);
     button.addEventListener('click', () => change({ kept: state.kept.filter((which) => !sameUnit(which, removable)) }));
     label.append(button);
   }
@@ -133,7 +133,7 @@ function drawHeatMap() {
 
 const sortedUnits = () => signals.get(state.signal).order[facts.layers.indexOf(state.layer)];
 
-/** Beneath the chart the characters themselves where they fit, else places. */
+/** Draw the axis below the chart: the characters if they fit, otherwise positions. */
 function drawAxis() {
   const axis = element('axis');
   const size = windowTo - windowFrom;
@@ -146,7 +146,7 @@ function drawAxis() {
     make('span', fits && flags[place] & MATCH ? 'match' : '', fits ? markOf(place) : grouped(place))));
 }
 
-/** Put cursor, selection and chosen row where they belong; no figure is drawn anew for that. */
+/** Move the cursor, the selection and the mark of the selected row; no figure is redrawn. */
 function placeMarks() {
   const timeline = element('timeline').style;
   const size = windowTo - windowFrom;

@@ -1,13 +1,13 @@
-// ---- One place in numbers -------------------------------------------------------------------------------------------
+// ---- The values at one place ----------------------------------------------------------------------------------------
 
-const bits = (value) => (Number.isNaN(value) ? 'no prediction: it is the first character' : `${written(value, 2)} bits of surprisal`);
+const bits = (value) => (Number.isNaN(value) ? 'first character, not predicted' : `${written(value, 2)} bits of surprisal`);
 
 function drawReadout() {
   const place = here();
   const mark = make('span', 'mark', alone(characters[place]));
   mark.style.backgroundColor = shader()(place);
   element('place').replaceChildren(
-    `Place ${grouped(place)} of ${grouped(length)}: `, mark,
+    `Position ${grouped(place)} of ${grouped(length)}: `, mark,
     ` ${callName(characters[place])}, ${bits(surprisal[place])}`);
   const held = Array.from(signals.keys(), (signal) => {
     const which = { ...chosen(), signal };
@@ -20,7 +20,7 @@ function drawReadout() {
   element('scale').style.setProperty('--mark', Number.isNaN(share) ? '-99rem' : `${clamp(share, 0, 1) * 100}%`);
 }
 
-/** The cell's own arithmetic at a place, line by line, where all its terms were traced. */
+/** Return the equations of the cell with their values at a place, those whose terms were all traced. */
 function stepInWords(place) {
   const traced = (...names) => names.every((name) => activity.has(name));
   const value = (signal, at = place) => (at < 0 ? 0 : valueOf({ ...chosen(), signal }, at));
@@ -59,22 +59,22 @@ function drawExpected() {
   }));
   const percent = written(100 * 2 ** -surprisal[place + 1], 2);
   element('came').textContent = next < 0
-    ? 'Here the text ends.'
-    : `Then came ${alone(next)} (${callName(next)}), which it had given ${percent} %: ${bits(surprisal[place + 1])}.`;
+    ? 'End of the text.'
+    : `Next character: ${alone(next)} (${callName(next)}), predicted with ${percent} %: ${bits(surprisal[place + 1])}.`;
 }
 
-/** Tell those who do not see the screen where the cursor is. */
+/** Announce the cursor's position to screen readers. */
 const announce = whenStill(() => {
-  element('live').textContent = `Place ${state.cursor}: ${atPlace(state.cursor)}`;
+  element('live').textContent = `Position ${state.cursor}: ${atPlace(state.cursor)}`;
 }, 200);
 
-/** A place in a few words. */
+/** Return a short description of a place. */
 function atPlace(place, which = chosen()) {
   const value = writtenValue(which, valueOf(which, place));
   return `${alone(characters[place])}, ${nameOf(which)} = ${value}, ${bits(surprisal[place])}`;
 }
 
-/** A label at the pointer. */
+/** Show a tooltip at the pointer, or hide it. */
 function showTip(event, words) {
   const tip = element('tip');
   tip.hidden = words === null;

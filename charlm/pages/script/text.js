@@ -3,7 +3,7 @@
 const text = element('text');
 const spans = [];
 const placeOfSpan = new Map();
-const flags = new Uint8Array(length); // what a character is besides its colour
+const flags = new Uint8Array(length); // a bit for each of FLAGS
 const FLAGS = ['match', 'agrees', 'selected', 'probe', 'cursor'];
 const [MATCH, AGREES, SELECTED, PROBE, CURSOR] = FLAGS.map((_, index) => 1 << index);
 const CLASSES = Array.from({ length: 32 }, (_, bits) => FLAGS.filter((_, index) => bits & (1 << index)).join(' '));
@@ -21,7 +21,7 @@ function writeText() {
   text.append(content);
 }
 
-/** The first place at or below a height of the text: lines go down, so a search by halves finds it. */
+/** Return the first place at or below a vertical offset, by binary search. */
 function firstPlaceBelow(height) {
   let [from, to] = [0, length];
   while (from < to) {
@@ -32,7 +32,7 @@ function firstPlaceBelow(height) {
   return from;
 }
 
-/** Colour what can be seen, with a screen to spare on either side; scrolling calls for the rest. */
+/** Colour the visible text and a screen above and below it; the rest is coloured when scrolled to. */
 function paintText() {
   const [top, screen] = [text.scrollTop, text.clientHeight];
   paint(firstPlaceBelow(top - screen), firstPlaceBelow(top + 2 * screen));
@@ -49,7 +49,7 @@ function paint(from, to) {
   }
 }
 
-/** Set a flag on stretches and nowhere else. */
+/** Set a flag on the stretches and clear it elsewhere. */
 function flag(bit, stretches) {
   for (let place = 0; place < length; place++) flags[place] &= ~bit;
   for (const [from, to] of stretches) for (let place = from; place < to; place++) flags[place] |= bit;
@@ -63,14 +63,14 @@ function drawText(news) {
   paintText();
 }
 
-/** The other views share the room with the text, so this comes after them. */
+/** Scroll the text to the current place; runs after the other views, because their size changes the text's. */
 function keepInSight(news) {
   if (news.has('probe') && probedFrom === text) return;
   showPlace(here());
   paintText();
 }
 
-/** Scroll the text, and only the text, until a place can be seen. */
+/** Scroll the text, and only the text, until a place is visible. */
 function showPlace(place) {
   const { offsetTop, offsetHeight } = spans[place];
   const [top, screen] = [text.scrollTop, text.clientHeight];
@@ -78,7 +78,7 @@ function showPlace(place) {
   if (!inSight) text.scrollTop = offsetTop - screen / 2;
 }
 
-/** Go to a place from far below, where the text itself may be out of sight. */
+/** Move the cursor to a place, and scroll the page to the text if it is not visible. */
 function goTo(place) {
   change({ cursor: place, probe: null });
   const { top, bottom } = text.getBoundingClientRect();
@@ -87,7 +87,7 @@ function goTo(place) {
   text.scrollIntoView({ block: 'center', behavior: still ? 'auto' : 'smooth' });
 }
 
-/** How many characters of the text stand before a boundary of the browser's own selection. */
+/** Return the number of characters of the text before a boundary of the browser's selection. */
 function placesBefore(node, offset) {
   if (node === text) {
     let before = node.childNodes[offset - 1];
