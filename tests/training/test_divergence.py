@@ -280,7 +280,7 @@ def test_the_message_tells_the_last_losses_and_what_to_try(
 
     assert len(reports) == step - 1
     losses = [f"{report.loss:.4g}" for report in reports[-remembered:]] if remembered else ["none"]
-    assert f"; the losses before it: {', '.join(losses)}. " in text
+    assert f"; previous losses: {', '.join(losses)}. " in text
     for way_out in (
         "training.learning_rate (now 0.0125)",
         "training.gradient_clip",

@@ -117,5 +117,5 @@ def test_a_file_where_the_curves_should_be_is_told_and_the_run_stays(project: Pr
     (project.runs / "run" / FOLDER).write_text("in the way", encoding="utf-8")
     result = project.train("run", SETTINGS | {"training.steps": 16}, "--resume", "--tensorboard")
     assert result.exit_code == 74
-    assert f"{FOLDER}: cannot write curves for TensorBoard here" in result.stderr
+    assert f"{FOLDER}: cannot write TensorBoard event files" in result.stderr
     assert (project.runs / "run" / FOLDER).read_text(encoding="utf-8") == "in the way"
