@@ -44,7 +44,7 @@ OF_A_MODEL: dict[str, tuple[Callable[[Model], object], type[CharlmError], str]] 
     "a top_k past the vocabulary": (
         lambda model: model.generate(top_k=1000),
         ConfigError,
-        r"top_k: must be at most \d+, the number of the model's symbols, got 1000\.",
+        r"top_k: must be at most \d+, the size of the model's vocabulary, got 1000\.",
     ),
     "a top_p above 1": (
         lambda model: model.generate(top_p=1.5),

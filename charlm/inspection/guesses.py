@@ -40,7 +40,7 @@ class ScoredPiece:
 
 
 def scored_pieces(model: LanguageModel[Any], streams: BatchSource, count: int) -> Iterator[ScoredPiece]:
-    """Read a text in one lane; yield its predictions in pieces, with the ``count`` likeliest symbols at each character."""
+    """Read a text in one lane; yield its predictions in pieces, with the ``count`` likeliest symbols at each step."""
     for batch, (log_p,) in predictions(model, streams):  # log_p (T, V)
         targets = batch.targets[0].astype(np.intp)
         best = np.argsort(-log_p, axis=-1, kind="stable")[:, :count]

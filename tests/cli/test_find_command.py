@@ -260,7 +260,7 @@ def test_a_regular_expression_is_searched_and_shown_as_it_was_typed(
         (["--find", ""], "does not vary in both halves"),
         (
             ["--find", "quotes", "--max-characters", "300"],
-            "--find: the text is too short to test quotes against chance",
+            "--find: the text is too short to test quotes",
         ),
         (["--find", "quotes", "--signal", "reset"], "--signal: reset is not a signal of this lstm"),
         (["--find", "quotes", "--signal", "[red]"], "--signal: [red] is not"),

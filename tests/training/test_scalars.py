@@ -96,7 +96,7 @@ def test_without_tensorboard_it_is_refused_with_the_extra_to_install_and_nothing
     options = ["train", "--config", str(run / "config.yaml"), "--quiet", "--tensorboard"]
     lines = [[*options, "--name", "new"], [*options, "--resume", "--set", "training.steps=9"]]
     told = stderr_without("tensorboard", tmp_path, lines)
-    refusal = "charlm: curves need TensorBoard, which is not installed: pip install tensorboard\nexit 2\n"
+    refusal = "charlm: TensorBoard is not installed. Install it: pip install tensorboard\nexit 2\n"
     assert told.count(refusal) == 2
     assert untouched(tmp_path) == before
 
