@@ -252,7 +252,7 @@ def test_a_regular_expression_is_searched_and_shown_as_it_was_typed(
     [
         (["--find", "("], "--find: ( is neither a built-in pattern"),
         (["--find", "[/red"], "--find: [/red is neither a built-in pattern"),
-        (["--find", "*"], "nor a regular expression"),
+        (["--find", "*"], "nor a valid regular expression"),
         (["--find", "brackets"], "--find brackets: this pattern does not vary in both halves"),
         (["--find", "[[]red[]]"], "--find [[]red[]]: this pattern does not vary"),
         (["--find", ":smile:"], "--find :smile:: this pattern does not vary"),

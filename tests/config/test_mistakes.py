@@ -55,7 +55,7 @@ def test_a_wrong_value_is_one_mistake_that_opens_with_its_key(key: str, value: A
     headline, line = str(refused(values)).splitlines()
 
     assert headline == "a mistake in the config:"
-    assert line.startswith((f"  {key}: expected", f"  {key}: only model.kind: "))
+    assert line.startswith((f"  {key}: expected", f"  {key}: only used by model.kind: "))
 
 
 @pytest.mark.parametrize("values", [3, "text", [], None])

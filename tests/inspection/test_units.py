@@ -268,7 +268,7 @@ def test_a_pattern_that_outlasts_the_text_is_refused(find_in) -> None:
 
 def test_a_half_as_long_as_the_refusal_asks_for_is_enough(find_in) -> None:
     activity, values = random_walks(np.random.default_rng(10), 900), np.resize(np.float32([0, 0, 1]), 900)
-    with pytest.raises(TextError, match=r"Half of it has 300 .* are needed") as refusal:
+    with pytest.raises(TextError, match=r"half of it has 300 .* are needed") as refusal:
         find_in(activity[:600], {"x": values[:600]})
     (needed,) = map(int, re.findall(r"(\d+) are needed", str(refusal.value)))
     assert 300 < needed < 450

@@ -285,7 +285,7 @@ def test_the_message_tells_the_last_losses_and_what_to_try(
         "training.learning_rate (now 0.0125)",
         "training.gradient_clip",
         "training.on_divergence: rollback",
-        "resume from it with a lower training.learning_rate",
+        "resume it with a lower training.learning_rate",
     ):
         assert way_out in text
     assert "--resume --set training.learning_rate=RATE --allow-change training.learning_rate" in message(caught.value)
