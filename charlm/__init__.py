@@ -1,11 +1,10 @@
-"""charlm: character-level recurrent language models, trained, sampled and looked into.
+"""charlm: train, sample and inspect character-level language models.
 
     model = charlm.load("runs/quickstart")
     print(model.generate("The fox", length=200, temperature=0.8, seed=1))
 
-The names below are imported when they are first asked for (PEP 562), so that ``import charlm`` costs next to nothing
-and loads neither NumPy nor torch. `charlm.library` and `charlm.model` describe them; their types stand in
-``__init__.pyi``.
+The public names are imported on first access (PEP 562), so that ``import charlm`` is fast and loads neither NumPy nor
+torch. They are documented in `charlm.library` and `charlm.model`; their types are in ``__init__.pyi``.
 """
 
 _MODULES = {

@@ -1,7 +1,7 @@
-"""The kinds of models, one row a kind: what each consists of, reads, shows and is called.
+"""The table of architectures: names, settings, signals and weight layout of each kind of model.
 
-A new recurrent cell needs its row here, its class in `charlm.models.cells` and its name in the setting ``model.kind``.
-Without a kernel of torch's it trains through a plain loop over its class. Everything else reads this table.
+A new recurrent cell needs a row here, a class in `charlm.models.cells` and its name in the setting ``model.kind``.
+Without a kernel in torch it is trained by a plain loop over its class. All other code reads this table.
 """
 
 from collections.abc import Mapping
@@ -10,50 +10,50 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Signal:
-    """Something that a recurrent cell computes at each character, one number a hidden unit."""
+    """A quantity that a recurrent cell computes at each character, one number per hidden unit."""
 
     name: str
     words: str
-    """What it is, in a sentence or two."""
+    """Its description, in a sentence or two."""
     limits: tuple[float, float] | None = None
-    """The range that it never leaves; None: nothing bounds it. A relu in place of a tanh takes it away."""
+    """Its bounds; None if it is unbounded. With relu in place of tanh, the hidden state of an rnn is unbounded, too."""
     is_gate: bool = False
-    """Whether it says how much of something passes, from 0, none, to 1, all."""
+    """Whether it is a gate, with values from 0 (shut) to 1 (open)."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One kind of model."""
+    """A kind of model."""
 
     kind: str
-    """Its name as the setting ``model.kind``."""
+    """Its value of the setting ``model.kind``."""
     name: str
-    """Its name for people."""
+    """Its name in text."""
     article: str
-    """The word before the name."""
+    """The indefinite article of the name."""
     settings: tuple[str, ...]
-    """The settings of section ``model``, beside ``kind``, that it reads."""
+    """The settings of section ``model`` that it uses, besides ``kind``."""
     signals: tuple[Signal, ...] = ()
-    """What its cell computes; empty where the model is no recurrent network."""
+    """The signals of its cell; empty for a model that is not a recurrent network."""
     memory: tuple[str, ...] = ()
     """The signals that the next step needs, the hidden state first."""
     blocks: int = 0
-    """Blocks of H rows in the weight matrices."""
+    """Number of blocks of H rows in the weight matrices."""
     block_apart: int | None = None
-    """The block whose recurrent bias cannot be added to the input's: it stands inside a product with a gate."""
+    """The block whose recurrent bias cannot be added to the input bias, because it is multiplied by a gate."""
     block_open: int | None = None
-    """The block of the gate that begins open, its bias at 1, so that gradients flow from the first step."""
+    """The block of the gate whose bias is initialized to 1, so that gradients flow from the first step."""
     kernel: str | None = None
-    """The class of torch.nn that computes it in one call; None: there is none, and a plain loop over the cell does."""
+    """The class of torch.nn with a fused kernel for it; None: it is trained by a plain loop over the cell."""
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether it is a network with hidden units, which is trained by gradients; others are counted."""
+        """Whether it is a recurrent network, trained by gradient descent; other models are counted."""
         return bool(self.signals)
 
     @property
     def signal_names(self) -> tuple[str, ...]:
-        """The name of each signal."""
+        """The names of the signals."""
         return tuple(signal.name for signal in self.signals)
 
     @property
@@ -73,7 +73,8 @@ def _gate(name: str, words: str) -> Signal:
 _SIZES = ("hidden_size", "num_layers", "embedding_size", "dropout")
 _HIDDEN = Signal(
     "hidden",
-    "The hidden state is what a unit shows: to the layer above or the guess, and to its own layer one character later.",
+    "The hidden state is a unit's output: to the layer above or the read-out, and to its own layer at the next "
+    "character.",
     (-1.0, 1.0),
 )
 _ROWS = (
@@ -97,24 +98,24 @@ _ROWS = (
             Signal(
                 "cell",
                 "The cell state is an LSTM's memory: at each character the forget gate keeps a part of it and the "
-                "input gate adds to it. Nothing bounds it.",
+                "input gate adds to it. It is unbounded.",
             ),
             _gate(
                 "input",
-                "The input gate decides how much of the candidate is written into the cell: 0 is nothing, 1 all of it.",
+                "The input gate decides how much of the candidate is added to the cell state: 0 none of it, 1 all.",
             ),
             _gate(
                 "forget",
-                "The forget gate decides how much of the old cell state stays: 1 remembers all of it, 0 forgets it.",
+                "The forget gate decides how much of the previous cell state is kept: 0 none of it, 1 all.",
             ),
             Signal(
                 "candidate",
-                "The candidate is what would be written into the cell; the input gate decides how much of it is.",
+                "The candidate is the new content for the cell state; the input gate decides how much of it is added.",
                 (-1.0, 1.0),
             ),
             _gate(
                 "output",
-                "The output gate decides how much of the cell is shown as the hidden state: 0 is nothing, 1 all of it.",
+                "The output gate decides how much of the cell state becomes the hidden state: 0 none of it, 1 all.",
             ),
         ),
         memory=("hidden", "cell"),
@@ -131,17 +132,17 @@ _ROWS = (
             _HIDDEN,
             _gate(
                 "reset",
-                "The reset gate decides how much of the past hidden state the candidate sees: 0 is nothing, 1 all "
-                "of it.",
+                "The reset gate decides how much of the previous hidden state enters the candidate: 0 none of it, 1 "
+                "all.",
             ),
             _gate(
                 "update",
-                "The update gate decides how much of the past hidden state stays: 1 keeps it, 0 puts the candidate in "
-                "its place.",
+                "The update gate decides how much of the previous hidden state is kept: 1 keeps all of it, 0 replaces "
+                "it by the candidate.",
             ),
             Signal(
                 "candidate",
-                "The candidate is what the hidden state would become; the update gate decides how far.",
+                "The candidate is the proposed new hidden state; the update gate decides how much of it is used.",
                 (-1.0, 1.0),
             ),
         ),
@@ -154,15 +155,15 @@ _ROWS = (
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = {row.kind: row for row in _ROWS}
-"""Every kind of model by the name that the setting ``model.kind`` gives it."""
+"""All kinds of models by their value of the setting ``model.kind``."""
 
 
 def readers_of(setting: str) -> list[str]:
-    """Return the kinds that read a setting of section ``model``."""
+    """Return the kinds of models that use a setting of section ``model``."""
     return [row.kind for row in ARCHITECTURES.values() if setting == "kind" or setting in row.settings]
 
 
 def recurrent_kinds() -> str:
-    """Return the kinds that are recurrent networks, as a sentence names them: a, b or c."""
+    """Return the kinds of recurrent networks as a phrase: "a, b or c"."""
     *others, last = (row.kind for row in ARCHITECTURES.values() if row.is_recurrent)
     return f"{', '.join(others)} or {last}" if others else last

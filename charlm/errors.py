@@ -1,17 +1,17 @@
-"""Mistakes a user can fix: one small tree, one root, one exit code each.
+"""Exceptions for errors that a user can fix, and their exit codes.
 
-    CharlmError                      1   any failure charlm can explain
-    ├── ConfigError                  2   a setting or an option that cannot be
+    CharlmError                      1   base class
+    ├── ConfigError                  2   invalid setting, option or argument
     ├── TextError                    2   a text that cannot be read or used
     │   └── UnknownCharactersError   2   characters outside the vocabulary
     ├── DivergenceError              3   training diverged
-    ├── CheckpointError              4   a checkpoint missing or incompatible
-    │   └── DamagedCheckpointError   4   a checkpoint whose bytes are not what was written
-    └── StorageError                74   the disk (or the pipe) refused
+    ├── CheckpointError              4   missing or incompatible checkpoint
+    │   └── DamagedCheckpointError   4   checkpoint with changed or missing bytes
+    └── StorageError                74   reading or writing failed
 
-Every message says where, what is wrong, and what to do about it, in the words of a caller in Python:
-"temperature: must be 0 (argmax) or a positive number, got -1." A user interface puts its own words in
-their place (`charlm.cli.messages`). Whatever is not in this tree is a bug and keeps its traceback.
+Every message states the place, the problem and the remedy, in terms of the Python interface:
+"temperature: must be 0 (argmax) or a positive number, got -1." A user interface can replace them
+(`charlm.cli.messages`). Any other exception is a bug and is shown with its traceback.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,7 @@ from typing import ClassVar, Self
 
 
 class CharlmError(Exception):
-    """Root of all mistakes that charlm explains instead of showing a traceback."""
+    """Base class of all errors that charlm reports without a traceback."""
 
     exit_code: ClassVar[int] = 1
 
@@ -30,54 +30,54 @@ class CharlmError(Exception):
         gap = " " if remedy and not problem.endswith("\n") else ""
         super().__init__(f"{whole}{gap}{remedy}")
         self.problem = problem
-        """What is wrong, and with what."""
+        """The place and the problem."""
         self.remedy = remedy
-        """What to do about it, for a caller in Python; empty where the problem says it."""
+        """What to do about it, for a caller in Python; empty where the problem already says it."""
         self.field = field
-        """The argument that is wrong, by its name in Python; empty where it is none."""
+        """The name of the invalid Python argument; empty if there is none."""
         self.kind = kind
-        """Which mistake it is, by a short name, so that a user interface can word the remedy in its own terms."""
+        """A short identifier of the error, by which a user interface can choose its own remedy."""
         self.names = tuple(names)
-        """The settings or files that the remedy speaks of."""
+        """The settings or files that the remedy refers to."""
 
     def at(self, place: object) -> Self:
-        """Return the same error with a place, such as a file, put before its problem."""
+        """Return a copy of the error with a place, such as a file, before its problem."""
         return type(self)(f"{place}: {self.problem}", self.remedy, field=self.field, kind=self.kind, names=self.names)
 
 
 class ConfigError(CharlmError):
-    """A setting, an option or an argument that cannot be."""
+    """A setting, an option or an argument is invalid."""
 
     exit_code = 2
 
 
 class TextError(CharlmError):
-    """A text that is missing, unreadable, too short or otherwise of no use."""
+    """A text is missing, unreadable, too short or otherwise unusable."""
 
     exit_code = 2
 
 
 class UnknownCharactersError(TextError):
-    """A text holds characters that the vocabulary does not."""
+    """A text contains characters outside the vocabulary."""
 
 
 class DivergenceError(CharlmError):
-    """Training diverged: the loss or the gradient is no longer a finite number."""
+    """Training diverged: the loss, the gradient or a weight is not finite."""
 
     exit_code = 3
 
 
 class CheckpointError(CharlmError):
-    """A checkpoint is missing, made by something else, or does not fit what is asked of it."""
+    """A checkpoint is missing, not written by charlm, or incompatible with the request."""
 
     exit_code = 4
 
 
 class DamagedCheckpointError(CheckpointError):
-    """A checkpoint's bytes are not what was written; an older one of the run may be whole."""
+    """A checkpoint is missing bytes or has changed since it was written; an older one of the run may be intact."""
 
 
 class StorageError(CharlmError):
-    """The disk refused: full, read-only, vanished, or an output that was closed."""
+    """Reading or writing failed: the disk is full, read-only or gone, or the output was closed."""
 
     exit_code = 74

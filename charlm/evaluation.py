@@ -1,12 +1,12 @@
-"""How well a model predicts a text: nats, bits, perplexity.
+"""Evaluation of a model's predictions of a text: cross-entropy, perplexity, accuracy.
 
-Scoring N characters makes N − 1 predictions, since the first is given; every figure "per character" or "per
-byte" divides by the characters and bytes that were predicted.
+Scoring N characters makes N − 1 predictions, since the first is given; values per character or per byte are
+divided by the number of predicted characters or bytes.
 
-    nats       mean of −ln p(character | all before it)
-    bits       nats / ln 2, the yes-or-no questions a character leaves open
-    perplexity exp(nats), the number of equally likely characters that would be as hard
-    accuracy   share of characters that were the likeliest guess
+    nats       cross-entropy: mean of −ln p(character | all before it)
+    bits       nats / ln 2
+    perplexity exp(nats): the number of equally likely characters with the same cross-entropy
+    accuracy   fraction of characters that were the likeliest prediction
 
 Letters: B lanes, T steps, V symbols.
 """
@@ -25,54 +25,54 @@ from charlm.text.batches import PADDING, Batch, BatchSource
 from charlm.text.vocabulary import END, UNKNOWN, Vocabulary
 
 _NUMBERS = 1 << 22
-"""Logits that are held at a time, so that a large vocabulary takes more steps, not more memory."""
+"""Maximum number of logits in memory at a time; a large vocabulary is read in smaller pieces."""
 _LARGEST_EXPONENT = 709
-"""Of e, before a number of 64 bits overflows."""
+"""Largest integer whose exponential does not overflow float64."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a model made of a text."""
+    """The result of scoring a text."""
 
     characters: int
-    """Characters predicted; where items have ends, those are counted too."""
+    """Number of predicted characters, including the ``<end>`` of separate items."""
     nats: float
-    """−ln p of all of them together."""
+    """Sum of −ln p over all predictions."""
     utf8_bytes: int | None
-    """Bytes of the characters predicted, in UTF-8; None where some are unknown (``<unk>``)."""
+    """Length of the predicted characters in UTF-8 bytes; None where some are unknown (``<unk>``)."""
     correct: int
-    """Predictions whose likeliest symbol was the target."""
+    """Number of predictions whose likeliest symbol was the target."""
     unknown: int
-    """Characters predicted that are outside the vocabulary: read and scored as ``<unk>``."""
+    """Number of predicted characters outside the vocabulary, which are scored as ``<unk>``."""
 
     @property
     def accuracy(self) -> float:
-        """Share of characters that the likeliest guess named."""
+        """Fraction of characters that were the likeliest prediction."""
         return self.correct / self.characters
 
     @property
     def nats_per_character(self) -> float:
-        """Cross-entropy in nats."""
+        """Cross-entropy in nats per character."""
         return self.nats / self.characters
 
     @property
     def bits_per_character(self) -> float:
-        """Cross-entropy in bits."""
+        """Cross-entropy in bits per character."""
         return self.nats_per_character / math.log(2)
 
     @property
     def bits_per_byte(self) -> float | None:
-        """Bits a byte of UTF-8, which compares models of different units; None where bytes are unknown."""
+        """Bits per byte of UTF-8, which is comparable between units; None where characters are unknown."""
         return None if self.utf8_bytes is None else self.nats / math.log(2) / self.utf8_bytes
 
     @property
     def perplexity(self) -> float:
-        """The number of equally likely characters that would be as hard to guess."""
+        """The exponential of the cross-entropy in nats."""
         return math.exp(self.nats_per_character) if self.nats_per_character < _LARGEST_EXPONENT else math.inf
 
 
 def predictions(model: LanguageModel[State], streams: BatchSource) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
-    """Read all lanes of ``streams`` once, each from a fresh state; yield each batch and its ln p (B, T, V)."""
+    """Read all lanes of ``streams`` once, each from its initial state; yield each batch and its ln p (B, T, V)."""
     state = model.start(streams.lanes)
     steps = max(_NUMBERS // (streams.lanes * model.vocabulary_size), 1)
     for whole in map(streams.at, range(len(streams))):
@@ -86,7 +86,7 @@ def predictions(model: LanguageModel[State], streams: BatchSource) -> Iterator[t
 
 
 def evaluate(model: LanguageModel[State], vocabulary: Vocabulary, streams: BatchSource) -> Score:
-    """Read all lanes of ``streams`` once, each from a fresh state, and score every prediction."""
+    """Return the score of all predictions in one pass over ``streams``, each lane from its initial state."""
     sizes = np.array([_utf8_size(vocabulary, symbol) for symbol in vocabulary.symbols])
     nats, correct, utf8_bytes, unknown = 0.0, 0, 0, 0
     for batch, log_p in predictions(model, streams):
@@ -100,5 +100,5 @@ def evaluate(model: LanguageModel[State], vocabulary: Vocabulary, streams: Batch
 
 
 def _utf8_size(vocabulary: Vocabulary, symbol: str) -> int:
-    """Return the bytes of a symbol; an end stands for the byte that ends a line."""
+    """Return the length of a symbol in bytes; ``<end>`` counts as one, like a newline."""
     return 1 if vocabulary.unit == "byte" or symbol == END else len(symbol.encode("utf-8", "surrogatepass"))

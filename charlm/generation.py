@@ -1,4 +1,4 @@
-"""Ids → text as it is shown: the prompt, then what follows it, up to a stop or to an end that the model wrote."""
+"""Sampled ids → text: the prompt and its continuation, up to a stop string or ``<end>``."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
@@ -13,16 +13,16 @@ from charlm.text.decoding import decoded
 from charlm.text.vocabulary import Ids
 
 _BETWEEN = {"line": "\n", "blank-line": "\n\n"}
-"""What stands between several samples, where their text has a way to say so."""
+"""The separator of several samples, for texts whose items have one."""
 
 _SAMPLE_LENGTH = 160
-"""Characters written at each evaluation, to see how far the model has come."""
+"""Maximum length of the sample at each evaluation, in characters."""
 _ITEMS = 8
-"""Separate items that are written instead."""
+"""Number of samples at each evaluation where the text has separate items."""
 
 
 class Writer:
-    """Turns the ids that follow ``prompt`` into text; raises UnknownCharactersError for one that cannot be read."""
+    """Decodes the ids sampled after ``prompt``; raises UnknownCharactersError for a prompt outside the vocabulary."""
 
     def __init__(self, checkpoint: Checkpoint, prompt: str, stop: str | None) -> None:
         self._vocabulary = checkpoint.vocabulary
@@ -32,7 +32,7 @@ class Writer:
         self.between = _BETWEEN.get(checkpoint.config.data.documents or "", "\n----\n")
 
     def pieces(self, ids: Iterable[int]) -> Iterator[str]:
-        """Yield the text as it comes. One decoder reads prompt and continuation: an accent may join them."""
+        """Yield the text of prompt and continuation in pieces; one decoder reads both: an accent may join them."""
         decoder = self._vocabulary.decoder()
         yield from map(decoder.feed, self._prompt_ids)
         own = takewhile(lambda index: index != self._vocabulary.end, ids)
@@ -43,7 +43,7 @@ class Writer:
         return "".join(self.pieces(ids))
 
     def item(self, ids: Sequence[int]) -> Ids:
-        """Return the ids of a sample as a training text would hold them: with prompt and ends where items have ends."""
+        """Return the ids of a sample as in a training text: separate items with their prompt and ``<end>``."""
         end = self._vocabulary.end
         if end is not None:
             own = list(takewhile(lambda index: index != end, ids))
@@ -52,13 +52,13 @@ class Writer:
 
 
 def columns(rows: Iterable[Symbols], num_samples: int) -> list[list[int]]:
-    """Return the ids of each of several samples that were written side by side, as rows (B,)."""
+    """Return the ids of each sample from ``rows`` (B,) of ids sampled in parallel."""
     kept: list[Any] = list(rows)
     return np.stack(kept, axis=1).tolist() if kept else [[] for _ in range(num_samples)]
 
 
 def sample_of(model: LanguageModel[Any], checkpoint: Checkpoint) -> str:
-    """Return what the model writes now: a stretch of text, or some items."""
+    """Return the sample of an evaluation: a stretch of text, or several items."""
     writer = Writer(checkpoint, "", None)
     items = 1 if checkpoint.vocabulary.end is None else _ITEMS
     rows = sample(model, checkpoint.vocabulary, seed=checkpoint.config.training.seed, num_samples=items)

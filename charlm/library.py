@@ -1,4 +1,4 @@
-"""What a Python user holds: `train` and `load`, and the `Run` and `Model` that they return.
+"""The Python interface: `train` and `load`, and the `Run` and `Model` that they return.
 
     run = charlm.train("my.txt")
     model = run.model()                                       # or charlm.load("runs/quickstart")
@@ -59,7 +59,7 @@ def load(name: str | Path | None = None, directory: str | Path = "runs") -> Mode
     """Return the model of a checkpoint file, of a run's folder, or of the run of this name in ``directory``.
 
     Of a run, the best checkpoint is read; without a name, that of the latest run in ``directory``. Raises
-    CheckpointError when there is none, and DamagedCheckpointError when its bytes are not what was written.
+    CheckpointError when there is none, and DamagedCheckpointError when it is damaged.
     """
     path, checkpoint = open_checkpoint(None if name is None else str(name), Path(directory))
     return Model(checkpoint, path)
@@ -103,7 +103,7 @@ def train(
 def _train_here(
     start: "Start", curves: "type[Scalars] | None", on_evaluation: Callable[[Evaluation], object] | None
 ) -> Run:
-    """Train what was prepared, watched by a notebook if this is one, and interrupted between two steps alone."""
+    """Train a prepared run, with a progress bar in a notebook; KeyboardInterrupt takes effect between steps."""
     from charlm.training.background import finish_steps
     from charlm.training.notebook import observer_here
 
@@ -130,7 +130,7 @@ def train_run(
     curves: "type[Scalars] | None" = None,
     callbacks: "Collection[OnEvaluation]" = (),
 ) -> None:
-    """Train what was prepared to its end, keeping its page and ``curves`` up to date; raises as `run_loop` does."""
+    """Train a prepared run to its end, and keep its page and ``curves`` up to date; raises like `run_loop`."""
     from charlm.training.loop import advice_on, run_loop
     from charlm.training.state import environment
 
@@ -150,23 +150,23 @@ def train_run(
 
 
 def count_run(counting: Counting, watch: Watch = iter) -> tuple[RunDirectory, Checkpoint]:
-    """Count what was prepared, and write the run with its page; raises StorageError when the disk refuses."""
+    """Count a prepared run, and write it with its page; raises StorageError when writing fails."""
     run, checkpoint = counting.run(watch)
     RunPage(run, counting.config, counting.corpus, checkpoint.versions).write()
     return run, checkpoint
 
 
 def tensorboard_curves() -> "type[Scalars]":
-    """Return what writes curves for TensorBoard; raises ConfigError where that is not installed."""
+    """Return the writer of TensorBoard event files; raises ConfigError where TensorBoard is not installed."""
     try:
         from charlm.training.scalars import Scalars
     except ModuleNotFoundError as error:
-        raise ConfigError("curves need TensorBoard, which is not installed: pip install tensorboard") from error
+        raise ConfigError("TensorBoard is not installed. Install it: pip install tensorboard") from error
     return Scalars
 
 
 def _resolved(texts: Sequence[str | Path], config: Config | str | Path | None, name: str | None) -> Config:
-    """Return the settings that `train` was given, as one config; raises ConfigError for what is missing or wrong."""
+    """Return the config for the arguments of `train`; raises ConfigError when it is incomplete or invalid."""
     resolved = config if isinstance(config, Config) or config is None else read_config(Path(config))
     path = tuple(map(str, texts))
     if resolved is None:
@@ -183,4 +183,4 @@ def _resolved(texts: Sequence[str | Path], config: Config | str | Path | None, n
 
 
 def _ignore(_: str) -> None:
-    """Take no notice."""
+    """Do nothing."""

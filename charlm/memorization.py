@@ -1,4 +1,4 @@
-"""Samples against the training text: what of each appears there verbatim, and how much is new."""
+"""Memorization: which parts of samples appear verbatim in the training text, and what fraction is new."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from charlm.novelty import Novelty, novelty
 from charlm.text.vocabulary import Ids, Vocabulary
 
 SIZES = (4, 6, 8, 12, 16, 24, 32)
-"""Lengths of n-grams that are looked for."""
+"""Lengths n of the n-grams that are looked up."""
 
 
 @dataclass(frozen=True)
 class Memorization:
-    """Samples, and what of each appears verbatim in the training text."""
+    """Samples, and the parts of each that appear verbatim in the training text."""
 
     vocabulary: Vocabulary
     samples: Sequence[Ids]
-    """Each (N,); where items have ends, from the end before an item to its own."""
+    """Ids (N,) of each; separate items include the ``<end>`` before and after."""
     found: Sequence[Novelty]
-    """One a sample."""
+    """One per sample."""
 
     @property
     def new_shares(self) -> dict[int, float]:
-        """Share of all samples' n-grams that the training text lacks, for each n that one of them has."""
+        """Fraction of all samples' n-grams that are not in the training text, by n, where samples are long enough."""
         new = {
             n: np.concatenate([each.longest[: max(len(each.longest) - n + 1, 0)] < n for each in self.found])
             for n in SIZES
@@ -49,20 +49,20 @@ class Memorization:
 
     @property
     def ended_items(self) -> int:
-        """How many samples are items that the model ended; 0 where items have no ends."""
+        """Number of samples that the model ended with ``<end>``; 0 without separate items."""
         return sum(map(self._has_end, self.samples))
 
     @property
     def copied_items(self) -> int:
-        """How many samples are whole items of the training text."""
+        """Number of samples that are complete items of the training text."""
         return sum(self.is_copied_item(ids, each) for ids, each in zip(self.samples, self.found, strict=True))
 
     def is_copied_item(self, ids: Ids, found: Novelty) -> bool:
-        """Return whether a sample (N,) is a whole item of the training text."""
+        """Return whether a sample (N,) is a complete item of the training text."""
         return self._has_end(ids) and bool(found.longest[0] == len(ids))
 
     def values(self) -> dict[str, Any]:
-        """Return the numbers as plain values."""
+        """Return the numbers as JSON-serializable values."""
         length, text = self.longest
         new = {str(n): share for n, share in self.new_shares.items()}
         values = {"longest": length, "longest_text": text, "new": new}
@@ -73,6 +73,6 @@ class Memorization:
 
 
 def compare(checkpoint: Checkpoint, samples: Sequence[Ids]) -> Memorization:
-    """Look for samples, ids (N,) each, in the model's training text; raises TextError when that is gone."""
+    """Look up samples, ids (N,) each, in the model's training text; raises TextError when it is missing or changed."""
     training = read_corpus(checkpoint, "training").train
     return Memorization(checkpoint.vocabulary, samples, [novelty(ids, training) for ids in samples])

@@ -1,6 +1,6 @@
-"""A trained model as a Python user holds it: write, score, ask for the next character, look inside.
+"""The Python interface of a trained model: generate, score, predict and trace.
 
-Everything computes on NumPy and imports no torch.
+Computes with NumPy and does not import torch.
 """
 
 import secrets
@@ -38,7 +38,7 @@ class Model:
         self._model = checkpoint.model()
 
     def __repr__(self) -> str:
-        """Return where it lies and what it is."""
+        """Return the model's path and description."""
         return f"<charlm.Model {self.path or ''} ({self.config.model.description})>"
 
     @property
@@ -64,7 +64,7 @@ class Model:
     ) -> str:
         """Return the prompt and up to ``length`` characters that follow it: what ``charlm sample`` prints.
 
-        The same ``seed`` gives the same text; without one each call gives another. The text ends before ``stop``, and
+        The same ``seed`` gives the same text; without a seed the text is random. The text ends before ``stop``, and
         at the end of an item where the model was trained on separate items. ``temperature`` 0 always takes the
         likeliest character; ``top_k`` and ``top_p`` restrict the choice to the likeliest. Raises
         UnknownCharactersError for a prompt with characters outside the vocabulary, and ConfigError for options out of
@@ -85,7 +85,7 @@ class Model:
         seed: int | None = None,
         stop: str | None = None,
     ) -> Iterator[str]:
-        """Return an iterator over the text of `generate` in pieces, as they are made; raises as `generate` does."""
+        """Return an iterator over the text of `generate`, in pieces as they are sampled; raises like `generate`."""
         if length < 0:
             raise ConfigError(f"must be 0 or more, got {length}.", field="length")
         if seed is not None and seed < 0:
@@ -100,7 +100,7 @@ class Model:
         return Writer(self.checkpoint, prompt, stop).pieces(int(row[0]) for row in islice(rows, length))
 
     def score(self, text: str) -> Score:
-        """Return how well the model predicts a text, read in one lane from a fresh state.
+        """Return the score of the model's predictions of a text, read in one lane from a zero state.
 
         Scoring N characters makes N − 1 predictions. Raises TextError for a text of fewer than two characters, and
         UnknownCharactersError for characters outside the vocabulary.
@@ -139,9 +139,9 @@ class ModelTrace:
     """The signals of all units over a text; a notebook shows the text coloured by the unit that varies most."""
 
     trace: Trace
-    """The arrays, without names for the characters."""
+    """The arrays of signals."""
     characters: list[str]
-    """One printable character for each that was read, (T,)."""
+    """One printable character for each character read, (T,)."""
     config: Config
     """The settings of the model."""
 

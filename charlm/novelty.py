@@ -1,16 +1,16 @@
-"""Did it copy? Which stretches of a sample appear verbatim in a text, and what share of it is found nowhere there.
+"""Novelty: which stretches of a sample appear verbatim in a text, and what fraction of its n-grams is new.
 
-For each place of the sample the length of the longest stretch that begins there and appears in the text is found
-exactly, in two ways that share the work:
+For each position of the sample, the length of the longest stretch that starts there and appears in the text is computed
+exactly, in two steps:
 
-    n-grams of up to 8 ids   the sample's distinct ones are numbered, n by n: an (n + 1)-gram is the number of its
-                             first n ids and one id more. All places of the text are looked up at once, and those
-                             whose n-gram the sample lacks drop out, which soon is nearly all of them.
-    anything longer          lies within what is left of the text, which a suffix automaton of the sample reads.
+    n-grams of up to 8 ids   the sample's distinct n-grams are numbered, for increasing n: the key of an (n + 1)-gram is
+                             the number of its first n ids and the next id. All positions of the text are looked up at
+                             once, and those whose n-gram is not in the sample are dropped.
+    longer stretches         are found in the remaining positions of the text, by a suffix automaton of the sample.
 
-Time grows about as N + M does, even for a text of nothing but one letter. Memory is a few bytes for each of its ids.
+Time is about linear in N + M, even for a text of one repeated letter. Memory is a few bytes per id.
 
-Letters: N ids of the sample, M of the text, A distinct ones of the sample, n the length of an n-gram.
+Letters: N ids of the sample, M of the text, A distinct ids of the sample, n the length of an n-gram.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from charlm.text.vocabulary import Ids
 
 _GRAM = 8
-"""Ids up to which n-grams are looked up: few longer ones of a sample appear in natural text, unless it was copied."""
+"""Maximum n of n-grams that are looked up: few longer ones appear in natural text unless they were copied."""
 
 _PIECE = 1 << 20
-"""Places of the text that are looked up at a time."""
+"""Positions of the text that are looked up at a time."""
 
 
 class Stretch(NamedTuple):
@@ -38,33 +38,32 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True)
 class Novelty:
-    """What of a sample appears verbatim in a text."""
+    """The parts of a sample that appear verbatim in a text."""
 
     longest: NDArray[np.int64]
-    """Length (N,) of the longest stretch that begins at each place and appears in the text; 0 where not even one id."""
+    """Length (N,) of the longest stretch that starts at each position and appears in the text; 0 where none does."""
 
     def share_new(self, n: int) -> float | None:
-        """Return the share of the sample's n-grams, place by place, that the text lacks; None where it has none."""
+        """Return the fraction of the sample's n-grams that are not in the text; None for a sample shorter than n."""
         places = self.longest[: max(len(self.longest) - n + 1, 0)]
         return float((places < n).mean()) if places.size else None
 
     def stretches(self, minimum: int = 1) -> list[Stretch]:
-        """Return the stretches of at least ``minimum`` ids that appear in the text and cannot be made longer, in order.
+        """Return the maximal stretches of at least ``minimum`` ids that appear in the text, in order.
 
-        None lies within another, but two may overlap, when the text has both and not the two joined. `covered`
-        tells each place once.
+        None contains another, but two may overlap; `covered` counts each position once.
         """
-        ends = np.arange(len(self.longest)) + self.longest  # they never fall: a part of a stretch appears there too
+        ends = np.arange(len(self.longest)) + self.longest  # monotonic: parts of a stretch appear in the text, too
         further = ends > np.concatenate([[0], ends[:-1]])
         starts = np.flatnonzero(further & (self.longest >= max(minimum, 1)))
         return [Stretch(int(start), int(ends[start])) for start in starts]
 
     def longest_stretch(self) -> Stretch | None:
-        """Return the longest stretch that appears in the text, the first of equals; None where no id does."""
+        """Return the first of the longest stretches that appear in the text; None if no id does."""
         return max(self.stretches(), key=lambda stretch: stretch.end - stretch.start, default=None)
 
     def covered(self, minimum: int = 1) -> NDArray[np.bool_]:
-        """Return for each place (N,) whether it lies in one of the `stretches`."""
+        """Return for each position (N,) whether it is in one of the `stretches`."""
         inside = np.zeros(len(self.longest), np.bool_)
         for start, end in self.stretches(minimum):
             inside[start:end] = True
@@ -72,9 +71,9 @@ class Novelty:
 
 
 def novelty(sample: Ids, text: Ids) -> Novelty:
-    """Find what of ``sample`` (N,) appears verbatim in ``text`` (M,); both are ids of one vocabulary.
+    """Return which parts of ``sample`` (N,) appear verbatim in ``text`` (M,); both are ids of one vocabulary.
 
-    The text may be mapped from a disk; it is read a piece at a time. Seconds for 10 million ids.
+    The text is read in pieces, so it may be a memory-mapped file. Takes seconds for 10 million ids.
     """
     if not sample.size:
         return Novelty(np.zeros(0, np.int64))
@@ -83,13 +82,13 @@ def novelty(sample: Ids, text: Ids) -> Novelty:
     short, found = _short(_levels(symbols, len(alphabet)), reader)
     if not found.any():
         return Novelty(short)
-    automaton = _SuffixAutomaton(symbols[::-1].tolist())  # backwards, as it tells where stretches end
+    automaton = _SuffixAutomaton(symbols[::-1].tolist())  # reversed, since it finds where stretches end
     automaton.read(reader.backwards(found))
     return Novelty(np.maximum(short, automaton.longest()[::-1]))
 
 
 class _Reader:
-    """A text (M,) in the sample's own symbols: 0 … A − 1, and A for every id that the sample lacks."""
+    """A text (M,) in the sample's symbols: 0 … A − 1, and A for every id that is not in the sample."""
 
     def __init__(self, alphabet: Ids, text: Ids) -> None:
         self.text = text
@@ -105,7 +104,7 @@ class _Reader:
         return symbols
 
     def backwards(self, places: NDArray[np.bool_]) -> Iterator[int]:
-        """Yield the symbols at the true ``places`` (M,), last to first, and `unknown` where some are left out."""
+        """Yield the symbols at the True ``places`` (M,), last to first, with `unknown` at each gap."""
         kept = places.copy()
         kept[1:] |= places[:-1]
         for start in reversed(range(0, len(places), _PIECE)):
@@ -115,16 +114,16 @@ class _Reader:
 
 
 class _Level(NamedTuple):
-    """The sample's n-grams of one length; a name is an n-gram's place among the distinct ones."""
+    """The sample's n-grams of one length; a name is an n-gram's index among the distinct ones."""
 
     keys: NDArray[np.int64]
-    """Name of the first n − 1 ids · (A + 1) + the last symbol: sorted, followed by a number that is not a key."""
+    """Name of the first n − 1 ids · (A + 1) + the last symbol: sorted, followed by a sentinel."""
     names: NDArray[np.int64]
-    """Name of the n-gram at each place (N − n + 1,)."""
+    """Name of the n-gram at each position (N − n + 1,)."""
 
 
 def _levels(symbols: NDArray[np.intp], size: int) -> list[_Level]:
-    """Return the n-grams of the sample's symbols (N,) for n = 1, 2, … `_GRAM`, or N where that is less."""
+    """Return the n-grams of the sample's symbols (N,) for n = 1, 2, … up to `_GRAM` or N."""
     levels = [_Level(np.arange(size + 1), symbols.astype(np.int64))]
     for n in range(1, min(_GRAM, len(symbols))):
         keys, names = np.unique(levels[-1].names[:-1] * (size + 1) + symbols[n:], return_inverse=True)
@@ -135,8 +134,8 @@ def _levels(symbols: NDArray[np.intp], size: int) -> list[_Level]:
 def _short(levels: Sequence[_Level], reader: _Reader) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Look up all n-grams of the text.
 
-    Return for each place of the sample (N,) the longest n-gram that appears in the text, and for each place of the
-    text (M,) whether it lies in one of the sample's longest n-grams.
+    Return for each position of the sample (N,) the longest n-gram that appears in the text, and for each position of
+    the text (M,) whether it is in one of the sample's longest n-grams.
     """
     seen = [np.zeros(len(level.keys), np.bool_) for level in levels]
     found = np.zeros(len(reader.text) + len(levels), np.bool_)
@@ -153,7 +152,7 @@ def _short(levels: Sequence[_Level], reader: _Reader) -> tuple[NDArray[np.int64]
 def _look_up(
     levels: Sequence[_Level], reader: _Reader, start: int, seen: Sequence[NDArray[np.bool_]]
 ) -> NDArray[np.intp]:
-    """Mark in ``seen`` what n-grams begin in the piece at ``start``; return the places in it of the longest ones."""
+    """Mark in ``seen`` the n-grams that start in the piece at ``start``; return the positions of the longest ones."""
     symbols = reader(start, start + _PIECE + len(levels) - 1)
     places = np.flatnonzero(symbols[:_PIECE] < reader.unknown)
     names = symbols[places]
@@ -168,16 +167,17 @@ def _look_up(
 
 
 class _SuffixAutomaton:
-    """Reads a text and knows the longest suffix of it that appears in the sample (Blumer et al. 1985).
+    """A suffix automaton of the sample, which finds the longest suffix of a text that appears in it.
 
-    A state is a set of stretches that end at the same places of the sample: each an end of the next longer one.
+    (Blumer et al. 1985.) A state is a set of stretches that end at the same positions of the sample, each a suffix of
+    the next longer one.
     """
 
     def __init__(self, symbols: Sequence[int]) -> None:
         self._following: list[dict[int, int]] = [{}]
         self._lengths = [0]  # of a state's longest stretch
-        self._links = [0]  # the state of the longest end that has more places
-        self._prefixes: list[int] = []  # the state of all up to each place
+        self._links = [0]  # the suffix link: the longest suffix with more positions
+        self._prefixes: list[int] = []  # the state of each prefix
         for symbol in symbols:
             self._append(symbol)
         self._found = [0] * len(self._lengths)  # the longest stretch of each state that the text has
@@ -194,7 +194,7 @@ class _SuffixAutomaton:
         self._links[new] = self._end(state, symbol)
 
     def _end(self, state: int, symbol: int) -> int:
-        """Return the state of ``state``'s longest stretch and ``symbol``, parted from longer ones that end there."""
+        """Return the state of ``state``'s longest stretch followed by ``symbol``, split off from longer ones."""
         target = self._following[state][symbol]
         if self._lengths[target] == self._lengths[state] + 1:
             return target
@@ -212,7 +212,7 @@ class _SuffixAutomaton:
         return len(self._links) - 1
 
     def read(self, text: Iterable[int]) -> None:
-        """Note all that appears in ``text``."""
+        """Record the stretches of the sample that appear in ``text``."""
         following, lengths, links, found = self._following, self._lengths, self._links, self._found
         state = length = 0
         for symbol in text:
@@ -225,12 +225,12 @@ class _SuffixAutomaton:
                 found[state] = max(found[state], length)
 
     def longest(self) -> NDArray[np.int64]:
-        """Return the length (N,) of the longest stretch that ends at each place of the sample and was read."""
+        """Return the length (N,) of the longest recorded stretch that ends at each position of the sample."""
         found, links = self._found.copy(), self._links
         rising = np.argsort(self._lengths, kind="stable").tolist()[1:]  # all but the empty stretch
-        for state in reversed(rising):  # with a stretch, each end of it was read
+        for state in reversed(rising):  # suffixes of a recorded stretch were read, too
             if found[state] and links[state]:
                 found[links[state]] = self._lengths[links[state]]
-        for state in rising:  # where a state's own stretches were not, ends of them may have been
+        for state in rising:  # where a state was not reached, its suffixes may have been
             found[state] = found[state] or found[links[state]]
         return np.array([found[state] for state in self._prefixes], np.int64)

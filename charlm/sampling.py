@@ -1,14 +1,14 @@
-"""Distributions of the next character → text, endlessly, or to its end where the model has learned ends.
+"""Sampling from the distribution of the next character.
 
-A model gives logits; softmax at a temperature turns them into probabilities, top-k and top-p cut
-unlikely symbols off, and a random number picks one:
+A model returns logits; softmax with a temperature turns them into probabilities, top-k and top-p remove
+unlikely symbols, and the next symbol is drawn at random:
 
     p = softmax(logits / temperature)
 
-Low temperatures make the likely likelier, high ones make all alike; temperature 0 is argmax. Everything is
-done on logarithms, so that no temperature overflows.
+Low temperatures favor likely symbols, high ones make the distribution uniform; temperature 0 is argmax. Everything
+is computed on log-probabilities, so that no temperature overflows.
 
-Letters: B texts side by side, V symbols, N characters of a prompt.
+Letters: B texts in parallel, V symbols, N characters of a prompt.
 """
 
 import math
@@ -27,19 +27,19 @@ from charlm.text.vocabulary import Ids, Vocabulary
 _PROMPT_PIECE = 256
 """Characters of a prompt that are read at a time."""
 _MOST_ROWS = 16
-"""Characters of each text that are computed at a time."""
+"""Characters of each text that are sampled at a time."""
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How the next character is chosen; raises ConfigError for what makes no sense."""
+    """How the next character is sampled; raises ConfigError for values out of range."""
 
     temperature: float = 0.8
-    """What logits are divided by; 0 is argmax."""
+    """Divisor of the logits; 0 is argmax."""
     top_k: int | None = None
-    """Choose among the k likeliest only."""
+    """Sample from the k likeliest symbols only."""
     top_p: float | None = None
-    """Choose among the likeliest whose probabilities reach p together only (Holtzman et al. 2020)."""
+    """Sample from the smallest set of likeliest symbols with total probability p (Holtzman et al. 2020)."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -59,18 +59,18 @@ def sample(
     seed: int = 0,
     num_samples: int = 1,
 ) -> Iterator[Symbols]:
-    """Write on from ``prompt``: an endless iterator of the next ids (B,) of ``num_samples`` texts.
+    """Return an infinite iterator over the next ids (B,) of ``num_samples`` texts that continue ``prompt``.
 
-    Where the vocabulary has an end, a text ends with it: the iterator ends with the last of them, and those that
-    ended before go on with ends. An empty prompt is read as if a newline stood before the text. Each text draws from a
-    random stream of its own, so it is the same however many are written beside it (up to the rounding of the
-    products), and a shorter one is a prefix of a longer one. The prompt is checked before the iterator is returned:
-    raises UnknownCharactersError, and ConfigError when ``options`` does not fit the vocabulary.
+    Where the vocabulary has ``<end>``, the iterator stops when all texts have ended; those that end earlier are padded
+    with ``<end>``. An empty prompt is read as if a newline preceded the text. Each text has its own random stream, so
+    it does not depend on how many are sampled in parallel (up to rounding), and a shorter one is a prefix of a longer
+    one. The prompt is checked before the iterator is returned: raises UnknownCharactersError, and ConfigError when
+    ``options`` does not fit the vocabulary.
     """
     options = options or SamplingOptions()
     if options.top_k is not None and options.top_k > len(vocabulary):
         raise ConfigError(
-            f"must be at most {len(vocabulary):,}, the number of the model's symbols, got {options.top_k}.",
+            f"must be at most {len(vocabulary):,}, the size of the model's vocabulary, got {options.top_k}.",
             field="top_k",
         )
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(num_samples)]
@@ -79,15 +79,14 @@ def sample(
 
 
 def never_written(vocabulary: Vocabulary) -> NDArray[np.intp]:
-    """Return the ids of symbols that no text may hold: all special ones but the end."""
+    """Return the ids of symbols that are never sampled: all special ones except ``<end>``."""
     return np.array(sorted({*vocabulary.special.values()} - {vocabulary.end}), np.intp)
 
 
 def context(vocabulary: Vocabulary, prompt: str) -> Ids:
-    """Return the ids that are read before anything is written: the prompt, after an end where items have ends.
+    """Return the ids that are read before sampling: the prompt, preceded by ``<end>`` for separate items.
 
-    An empty text is taken to follow a newline, or the first symbol where there is no newline. Raises
-    UnknownCharactersError.
+    For an empty prompt it is a newline, or the first symbol if there is no newline. Raises UnknownCharactersError.
     """
     ids = vocabulary.encode_item(prompt)
     newline = vocabulary.symbols.index("\n") if "\n" in vocabulary.symbols else 0
@@ -95,7 +94,7 @@ def context(vocabulary: Vocabulary, prompt: str) -> Ids:
 
 
 def _to_their_ends(rows: Iterator[Symbols], end: int, texts: int) -> Iterator[Symbols]:
-    """Yield rows (B,) until every text has ended, with ends for those that have."""
+    """Yield rows (B,) until every text has ended, with ``<end>`` for those that have."""
     ended = np.zeros(texts, np.bool_)
     for ids in rows:
         yield np.where(ended, end, ids)
@@ -120,11 +119,11 @@ def _write(
                 piece.append(pick(log_probabilities(logits, options, forbidden), streams))
                 logits, state = model.step(piece[-1], state)
         yield from piece
-        rows = min(2 * rows, _MOST_ROWS)  # the first characters at once, later ones in pieces
+        rows = min(2 * rows, _MOST_ROWS)  # show the first characters immediately, later ones in pieces
 
 
 def after(model: LanguageModel[State], prompt: Ids, texts: int = 1) -> tuple[Logits, State]:
-    """Read the same prompt (N,) in so many ``texts``; return logits (B, V) of what comes next, and the state."""
+    """Read the same prompt (N,) in ``texts`` texts; return logits (B, V) of the next symbol, and the state."""
     with computing(texts):
         logits, state = model.step(np.repeat(prompt[:1], texts), model.start(texts))
         for start in range(1, len(prompt), _PROMPT_PIECE):
@@ -137,11 +136,11 @@ def after(model: LanguageModel[State], prompt: Ids, texts: int = 1) -> tuple[Log
 def log_probabilities(
     logits: NDArray[Any], options: SamplingOptions, forbidden: NDArray[np.intp] | None = None
 ) -> NDArray[np.float64]:
-    """Return log p (B, V) of the next symbol, −∞ for what ``options`` cuts off or is ``forbidden``."""
+    """Return log p (B, V) of the next symbol; −∞ for symbols excluded by ``options`` or ``forbidden``."""
     scores = logits.astype(np.float64)  # (B, V)
     if forbidden is not None and forbidden.size:
         scores[:, forbidden] = -np.inf
-    scores -= scores.max(axis=-1, keepdims=True)  # first, so that only what is unlikely can overflow: to −∞
+    scores -= scores.max(axis=-1, keepdims=True)  # first, so that the division can only overflow to −∞
     if options.temperature == 0:
         return _kept(scores, scores.argmax(axis=-1, keepdims=True))
     with np.errstate(over="ignore"):
@@ -152,7 +151,7 @@ def log_probabilities(
     if options.top_p is not None:
         ranked = _ranked(scores)
         falling = np.take_along_axis(scores, ranked, axis=-1)
-        likelier = np.exp(falling).cumsum(axis=-1) - np.exp(falling)  # the mass of all that are likelier
+        likelier = np.exp(falling).cumsum(axis=-1) - np.exp(falling)  # total probability of the likelier symbols
         np.put_along_axis(scores, ranked, np.where(likelier < options.top_p, falling, -np.inf), axis=-1)
         scores = _normalized(scores)
     return scores
@@ -161,7 +160,7 @@ def log_probabilities(
 def next_probabilities(
     model: LanguageModel[State], vocabulary: Vocabulary, prompt: str, options: SamplingOptions
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return p (V,) of each symbol that may follow the prompt: the model's own, and as ``options`` samples from it."""
+    """Return p (V,) of the next symbol after the prompt: the model's, and the one that ``options`` samples from."""
     logits, _ = after(model, context(vocabulary, prompt))
     plain = log_probabilities(logits, SamplingOptions(temperature=1.0))
     sampled = log_probabilities(logits, options, never_written(vocabulary))
@@ -169,18 +168,18 @@ def next_probabilities(
 
 
 def pick(log_p: NDArray[np.float64], streams: list[np.random.Generator]) -> NDArray[np.intp]:
-    """Draw one id (B,) a row of log p (B, V), each row with its own random stream."""
+    """Return one random id per row of log p (B, V), (B,), each row drawn from its own random stream."""
     reached = np.exp(log_p).cumsum(axis=-1)
     total = reached[:, -1]
     draws = np.array([stream.random() for stream in streams]) * total
-    # Rounding may lift a draw to the total itself, which no symbol would exceed.
+    # Rounding may lift a draw to the total, which no cumulative sum exceeds.
     draws = np.minimum(draws, np.nextafter(total, 0))
     picked: NDArray[np.intp] = (reached > draws[:, None]).argmax(axis=-1)
     return picked
 
 
 def until(pieces: Iterable[str], stop: str | None) -> Iterator[str]:
-    """Yield the text before the first ``stop``, as early as it is certain; None yields all."""
+    """Yield the text before the first ``stop``, each piece as early as possible; None yields all."""
     if not stop:
         yield from pieces
         return
@@ -191,25 +190,25 @@ def until(pieces: Iterable[str], stop: str | None) -> Iterator[str]:
         if found:
             yield before
             return
-        safe = max(len(held) - len(stop) + 1, 0)  # what is left may be the beginning of a stop
+        safe = max(len(held) - len(stop) + 1, 0)  # the rest may be the beginning of stop
         yield held[:safe]
         held = held[safe:]
     yield held
 
 
 def _ranked(scores: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the symbols (B, V) of each row, likeliest first; equals keep the order of their ids."""
+    """Return the symbols (B, V) of each row, likeliest first; ties in order of id."""
     return np.argsort(-scores, axis=-1, kind="stable")
 
 
 def _kept(scores: NDArray[np.float64], places: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return ``scores`` with −∞ everywhere but in ``places``."""
+    """Return ``scores`` with −∞ everywhere except in ``places``."""
     kept = np.full_like(scores, -np.inf)
     np.put_along_axis(kept, places, np.take_along_axis(scores, places, axis=-1), axis=-1)
     return kept
 
 
 def _normalized(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``scores`` as logarithms of probabilities that sum to one."""
+    """Return ``scores`` normalized to log-probabilities."""
     shifted: NDArray[np.float64] = scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
     return shifted

@@ -1,8 +1,8 @@
-"""A file that is written whole or not at all, whatever happens in between.
+"""Atomic file writes.
 
-The bytes go into a temporary file beside the target, are forced to the disk, and take the
-target's name in one step; then the folder is forced to the disk, so that the new name survives a
-power cut too (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
+The bytes are written to a temporary file beside the target and flushed to disk, and the file is renamed
+to the target; then the folder is flushed, so that the new name survives a power failure (Pillai et al.,
+"All File Systems Are Not Created Equal", OSDI 2014).
 """
 
 import contextlib
@@ -18,12 +18,12 @@ _TEMPORARY = re.compile(r"\.charlm-(?P<host>.*)-(?P<process>[0-9]+)-[0-9a-f]{8}\
 
 
 def write_whole_file(path: Path, content: bytes) -> None:
-    """Put ``content`` into ``path``, replacing what was there in one step.
+    """Write ``content`` to ``path`` atomically, replacing an existing file.
 
-    A reader sees the old file or the new one, never a part. Raises StorageError, with one of the two
-    whole and no temporary file left, when the disk refuses.
+    A reader sees the old file or the new one, never a part. Raises StorageError when writing fails; then
+    the old or the new file is complete and no temporary file is left.
     """
-    # In the same folder, so that it is a rename and never a copy; random, because process numbers come again.
+    # In the same folder, so that renaming is atomic; with a random part, because process ids are reused.
     temporary = path.parent / f".charlm-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
     try:
         _write_through(temporary, content)
@@ -41,7 +41,7 @@ def write_whole_file(path: Path, content: bytes) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Delete the temporary files that processes of this machine left in ``folder`` when they were killed."""
+    """Delete the temporary files that killed processes of this machine left in ``folder``."""
     for path in folder.glob(".charlm-*.tmp"):
         name = _TEMPORARY.fullmatch(path.name)
         if name and name["host"] == platform.node() and not _is_writing(int(name["process"])):
@@ -50,14 +50,14 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def _is_writing(process: int) -> bool:
-    """Return whether a process may be in the midst of a file; this one, being here, is not."""
+    """Return whether a process may still be writing; this one is not."""
     if process == os.getpid():  # in a container the killed process had the same number
         return False
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # someone else's
+    except PermissionError:  # another user's process
         return True
     return True
 
@@ -70,7 +70,7 @@ def _write_through(path: Path, content: bytes) -> None:
 
 
 def force_to_disk(folder: Path) -> None:
-    """Return when the names in a folder would survive a power cut; raises OSError when the disk refuses."""
+    """Flush the entries of a folder to disk, so that they survive a power failure; raises OSError on failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

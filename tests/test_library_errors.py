@@ -44,7 +44,7 @@ OF_A_MODEL: dict[str, tuple[Callable[[Model], object], type[CharlmError], str]] 
     "a top_k past the vocabulary": (
         lambda model: model.generate(top_k=1000),
         ConfigError,
-        r"top_k: must be at most \d+, the number of the model's symbols, got 1000\.",
+        r"top_k: must be at most \d+, the size of the model's vocabulary, got 1000\.",
     ),
     "a top_p above 1": (
         lambda model: model.generate(top_p=1.5),
@@ -61,12 +61,12 @@ OF_A_MODEL: dict[str, tuple[Callable[[Model], object], type[CharlmError], str]] 
     "an unknown character in the prompt": (
         lambda model: model.generate("☃"),
         UnknownCharactersError,
-        r"1 character is not among the model's \d+ symbols: '☃' \(U\+2603\) at position 0\. Replace or remove it, .*",
+        r"1 character is not in the model's vocabulary of \d+ symbols: '☃' \(U\+2603\) at position 0\. Replace .*",
     ),
     "two of them in a scored text": (
         lambda model: model.score("☃♛"),
         UnknownCharactersError,
-        r"text: 2 characters are not among the model's \d+ symbols: .* Replace or remove them, .*",
+        r"text: 2 characters are not in the model's vocabulary of \d+ symbols: .* Replace or remove them, .*",
     ),
     "an unknown signal": (
         lambda model: model.trace("the", ["forget"]),
@@ -81,12 +81,12 @@ OF_A_MODEL: dict[str, tuple[Callable[[Model], object], type[CharlmError], str]] 
     "an empty text to trace": (
         lambda model: model.trace(""),
         TextError,
-        r"text: it is empty, so there is nothing to read\. Give at least one character\.",
+        r"text: must not be empty\. Give at least one character\.",
     ),
     "an empty text to score": (
         lambda model: model.score(""),
         TextError,
-        r"text: there is no text here; it is empty\. Give at least one character\.",
+        r"text: the text is empty\. Give at least one character\.",
     ),
     "one character to score": (
         lambda model: model.score("t"),
@@ -141,7 +141,7 @@ def test_a_name_that_no_run_can_have_is_refused(name: str, tmp_path: Path) -> No
     with pytest.raises(ConfigError) as caught:
         train("text.txt", name=name)
 
-    assert "run.name: expected a folder's name" in str(caught.value)
+    assert "run.name: expected a folder name" in str(caught.value)
     assert str(caught.value).endswith(f", got {name!r}")
 
 
@@ -149,7 +149,7 @@ def test_a_text_that_is_not_there_is_named(tmp_path: Path) -> None:
     config = make_config(tmp_path / "gone.txt", tmp_path / "runs")
 
     with pytest.raises(
-        TextError, match=r"gone\.txt: no such file\. A relative path starts at the working directory\.$"
+        TextError, match=r"gone\.txt: no such file\. Relative paths are resolved against the working directory\.$"
     ):
         train(config=config)
 
@@ -158,4 +158,4 @@ def test_a_folder_that_is_not_a_run_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         _ = Run(tmp_path).evaluations
 
-    assert str(caught.value) == f"{tmp_path}: there is no config.yaml here, so this is not a run's folder. Name one."
+    assert str(caught.value) == f"{tmp_path}: not a run's folder: it contains no config.yaml. Name a run's folder."

@@ -247,7 +247,7 @@ def test_choices_that_make_no_sense_are_refused(values) -> None:
 def test_the_prompt_and_the_choice_are_checked_before_anything_is_written() -> None:
     with pytest.raises(UnknownCharactersError, match=r"'X' \(U\+0058\) at position 2"):
         sample(wild_model(), VOCABULARY, "abX")
-    with pytest.raises(ConfigError, match=f"^top_k: must be at most {SIZE}, the number of the model's symbols"):
+    with pytest.raises(ConfigError, match=f"^top_k: must be at most {SIZE}, the size of the model's vocabulary"):
         sample(wild_model(), VOCABULARY, options=SamplingOptions(1.0, top_k=SIZE + 1))
 
 

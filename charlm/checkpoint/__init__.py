@@ -1,1 +1,1 @@
-"""A model at rest: one verified safetensors file, and what must be in it."""
+"""Checkpoints: verified safetensors files, and the tensors they must contain."""

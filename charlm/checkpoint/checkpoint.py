@@ -1,12 +1,12 @@
-"""A model at rest: one verified safetensors file, enough by itself to sample, score and trace.
+"""Checkpoint: one verified safetensors file with everything needed to sample, score and trace.
 
     record        format, config, vocabulary, progress, corpus, versions
     tensors       model.rnn.weight_ih_l0, …, model.head.bias          always
                   optimizer.*, state.*, rng.*                         in a full checkpoint
                   model.contexts.0, …, model.counts.k                 of a Markov model of order k, instead
 
-`charlm.checkpoint.sealed_file` says how both lie in the file and how it is verified. There is no pickle anywhere. Strip
-``model.rnn.`` and torch's ``load_state_dict`` takes the weights.
+`charlm.checkpoint.sealed_file` describes the file format and its verification. Nothing is pickled. Without the prefix
+``model.rnn.``, torch's ``load_state_dict`` accepts the weights.
 """
 
 import io
@@ -34,52 +34,52 @@ from charlm.version import __version__
 from charlm.whole_file import write_whole_file
 
 FORMAT = 2
-"""Version of the record and the tensors; a reader refuses what is newer. 2 knows Markov models and separate items."""
+"""Version of the record and the tensors; newer versions are refused. 2 added Markov models and separate items."""
 _READ = range(1, FORMAT + 1)
 _UNREADABLE = (KeyError, TypeError, AttributeError, ValidationError, ConfigError, CheckpointError, RecursionError)
-"""What reading a record raises that was not written as it stands."""
+"""Exceptions that an invalid record can raise."""
 
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Progress(BaseModel):
-    """How far training had come."""
+    """The progress of training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     step: Whole = 0
     epoch: Amount = 0.0
     characters: Whole = 0
-    """Predictions trained on."""
+    """Number of predictions trained on."""
     seconds: Amount = 0.0
     train_loss: Amount | None = None
-    """Nats per character since the evaluation before."""
+    """Mean since the previous evaluation, nats per character."""
     validation_loss: Amount | None = None
-    """Nats per character at the last evaluation."""
+    """At the last evaluation, nats per character."""
     best_validation_loss: Amount | None = None
     best_step: Whole | None = None
-    """The step at which the lowest validation loss was found."""
+    """The step with the lowest validation loss."""
     evaluations_without_better: Whole = 0
     nats_since_evaluation: Amount = 0.0
     characters_since_evaluation: Whole = 0
     rate_factor: Amount = 1.0
-    """What the plateau schedule and rollbacks have multiplied the learning rate by."""
+    """Product of all reductions of the learning rate by the plateau schedule and rollbacks."""
     rollbacks: Whole = 0
-    """How often training diverged and was rolled back."""
+    """Number of times training diverged and was rolled back."""
     lanes_began_at_step: Whole = 0
-    """Where these lanes were first read from the beginning of the text: 0 unless a resumed run changed their shape."""
+    """The step at which the current lanes started: 0, unless a resumed run changed their number or window."""
     lanes_began_at_epoch: Amount = 0.0
 
     @model_validator(mode="after")
     def _counts_no_step_before_it_is_taken(self) -> Self:
         if max(self.lanes_began_at_step, self.best_step or 0) > self.step:
-            raise ValueError("a step is counted that was not yet taken")
+            raise ValueError("it refers to a step that was not yet taken")
         return self
 
 
 class CorpusIdentity(BaseModel):
-    """Which text a model was trained on."""
+    """The text a model was trained on: its files and the digest of their bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -89,7 +89,7 @@ class CorpusIdentity(BaseModel):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a model is: settings, vocabulary, weights, and how it came about."""
+    """A model with its settings, vocabulary, training progress and, in a full checkpoint, training state."""
 
     config: Config
     vocabulary: Vocabulary
@@ -97,41 +97,41 @@ class Checkpoint:
     corpus: CorpusIdentity
     tensors: Tensors
     versions: dict[str, str]
-    """What the model was trained with: packages, device, threads."""
+    """The environment the model was trained in: package versions, device, threads."""
 
     def model(self) -> LanguageModel[Any]:
-        """Return the model, ready to read, on NumPy."""
+        """Return the model, computing with NumPy."""
         if not self.config.model.architecture.is_recurrent:
             return MarkovModel.from_tensors(self.config.model.order, len(self.vocabulary), self.part("model"))
         return self.recurrent()
 
     def recurrent(self) -> RecurrentModel:
-        """Return the model, on NumPy, for those who look inside; raises ConfigError where there is nothing hidden."""
+        """Return the recurrent model, computing with NumPy; raises ConfigError for a Markov model."""
         architecture = self.config.model.architecture
         if not architecture.is_recurrent:
             raise ConfigError(
-                f"{architecture.article} {architecture.name} has no hidden units and no gradients: all it knows of a "
-                f"text is its last {self.config.model.order} characters. Name an {recurrent_kinds()}."
+                f"{architecture.article} {architecture.name} has no hidden units and no gradients: its state is the "
+                f"last {self.config.model.order} characters. Name an {recurrent_kinds()}."
             )
         return RecurrentModel(self.config.model, len(self.vocabulary), self.part("model"), self.vocabulary.end)
 
     def part(self, name: str) -> Tensors:
-        """Return the tensors under ``name.``, without that prefix."""
+        """Return the tensors whose names start with ``name.``, without that prefix."""
         prefix = f"{name}."
         return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
 
     def weights_only(self) -> Self:
-        """Return the same checkpoint without what only resuming needs."""
+        """Return the checkpoint without the tensors that only resuming needs."""
         kept = {key: value for key, value in self.tensors.items() if key.startswith("model.")}
         return replace(self, tensors=kept)
 
     @property
     def is_full(self) -> bool:
-        """Whether training can go on from here."""
+        """Whether training can resume from this checkpoint."""
         return "rng.cpu" in self.tensors
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all; raises StorageError when the disk refuses."""
+        """Write the file atomically; raises StorageError when writing fails."""
         write_whole_file(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
@@ -150,8 +150,8 @@ class Checkpoint:
     def load(cls, path: Path) -> Self:
         """Read and verify a file that `save` wrote.
 
-        Raises CheckpointError when the disk does not give it, or it is of a newer format or holds numbers that are
-        not finite; and DamagedCheckpointError when there is no such file, or its bytes, parts or name do not agree.
+        Raises CheckpointError when it cannot be read, has a newer format or contains non-finite numbers; and
+        DamagedCheckpointError when there is no such file, or its bytes, parts or name are inconsistent.
         """
         try:
             size = _size(path)
@@ -164,14 +164,14 @@ class Checkpoint:
         step = step_of(path)
         if step not in (None, checkpoint.progress.step):
             raise DamagedCheckpointError(
-                f"{path}: its name and its content disagree: it is called step {step:,} and holds step "
+                f"{path}: its name and its content disagree: the name says step {step:,}, the content step "
                 f"{checkpoint.progress.step:,}. Use another checkpoint of the run."
             )
         return checkpoint
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Verify and parse a file's bytes; raises as `load` does."""
+        """Verify and parse a file's bytes; raises like `load`."""
         return cls._read(io.BytesIO(content), len(content))
 
     @classmethod
@@ -179,8 +179,8 @@ class Checkpoint:
         file = SealedFile(stream, size)
         if type(file.record.get("format")) is not int or file.record["format"] not in _READ:
             raise CheckpointError(
-                f"this checkpoint has format {reprlib.repr(file.record.get('format'))}, and charlm {__version__} reads "
-                f"formats {_READ[0]} to {_READ[-1]}. Use the charlm that wrote it, or a newer one."
+                f"this checkpoint has format {reprlib.repr(file.record.get('format'))}; charlm {__version__} reads "
+                f"formats {_READ[0]} to {_READ[-1]}. Use the version of charlm that wrote it, or a newer one."
             )
         try:
             config = Config.model_validate(file.record["config"])
@@ -191,13 +191,13 @@ class Checkpoint:
         except _UNREADABLE as error:
             mistakes = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else repr(error)
             raise DamagedCheckpointError(
-                "this checkpoint is damaged, or a charlm wrote it that this one does not understand: its record cannot "
+                "this checkpoint is damaged, or was written by an incompatible version of charlm: its record cannot "
                 f"be read ({reprlib.repr(mistakes)})."
             ) from error
         check_layout(file.layout, config, len(vocabulary), progress.step)
         tensors = file.tensors()
         if name := not_finite(tensors):
-            raise CheckpointError(f"the tensor {name} holds numbers that are not finite. Use another checkpoint.")
+            raise CheckpointError(f"the tensor {name} contains non-finite numbers. Use another checkpoint.")
         checkpoint = cls(config, vocabulary, progress, corpus, tensors, versions)
         if not config.model.architecture.is_recurrent:
             check_counts(config.model.order, len(vocabulary), checkpoint.part("model"))
@@ -205,29 +205,29 @@ class Checkpoint:
 
 
 def step_name(step: int) -> str:
-    """Return the file name of the full checkpoint of a step."""
+    """Return the file name of the full checkpoint at a step."""
     return f"step-{step:08d}.safetensors"
 
 
 def step_of(path: Path) -> int | None:
-    """Return the step that a full checkpoint's file name speaks of; None for other names."""
+    """Return the step in a full checkpoint's file name; None for other names."""
     name = re.fullmatch(r"step-([0-9]{8,18})\.safetensors", path.name)
     return int(name[1]) if name else None
 
 
 def _size(path: Path) -> int:
-    """Return a regular file's size; raises DamagedCheckpointError where there is none."""
+    """Return a regular file's size in bytes; raises DamagedCheckpointError for anything else."""
     try:
         status = path.stat()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    except (OSError, ValueError) as error:  # ValueError: not a valid file name
         reason = getattr(error, "strerror", None) or error
         raise DamagedCheckpointError(f"cannot read this checkpoint ({reason}).") from error
-    if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
-        raise DamagedCheckpointError("this is not a regular file, so it is not a checkpoint.")
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
+        raise DamagedCheckpointError("not a regular file, so not a checkpoint.")
     return status.st_size
 
 
 def not_finite(tensors: Mapping[str, Any]) -> str | None:
-    """Return the name of a tensor that holds a number that is not finite; None when there is none."""
+    """Return the name of a tensor that contains a non-finite number; None when there is none."""
     floats = (name for name, value in tensors.items() if value.dtype.kind == "f")
     return next((name for name in floats if not np.isfinite(tensors[name]).all()), None)

@@ -1,4 +1,4 @@
-"""The text that a model was trained on, found again and checked by its digest."""
+"""The text that a model was trained on, read again and verified by its digest."""
 
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.errors import TextError, UnknownCharactersError
@@ -7,9 +7,9 @@ from charlm.text.vocabulary import Ids
 
 
 def read_corpus(checkpoint: Checkpoint, split: str) -> Corpus:
-    """Return the text that the model was trained on; ``split`` says in errors which part of it was to be read.
+    """Return the text that the model was trained on; ``split`` names the requested part in errors.
 
-    Raises TextError when it is gone or has changed since.
+    Raises TextError when the text is missing or has changed since training.
     """
     data = checkpoint.config.data
     unreadable = f"the {split} text of this model cannot be read:"
@@ -26,7 +26,7 @@ def read_corpus(checkpoint: Checkpoint, split: str) -> Corpus:
 
 
 def split_of(corpus: Corpus, split: str) -> Ids:
-    """Return the ids of the validation or the test text; raises TextError where none was kept."""
+    """Return the ids of the validation or the test text; raises TextError where there is no test text."""
     ids = corpus.validation if split == "validation" else corpus.test
     if len(ids) < 2:
         raise TextError(

@@ -1,4 +1,4 @@
-"""Which tensors a checkpoint must hold, of which type and shape: known from its config before any is read."""
+"""The tensors a checkpoint must contain, with their types and shapes: computed from its config before any is read."""
 
 import math
 import reprlib
@@ -12,25 +12,25 @@ from charlm.models.markov import MarkovModel
 from charlm.models.recurrent import tensor_shapes
 
 _LONGEST_RANDOM_STATE = 1 << 16
-"""Bytes; torch's own has five thousand."""
+"""Maximum size in bytes; torch's CPU state has about 5,000."""
 _BYTES = 4
-"""Bytes of a number of type F32."""
+"""Bytes of an F32 number."""
 
 
 def check_layout(found: Layout, config: Config, vocabulary_size: int, step: int) -> None:
-    """Raise DamagedCheckpointError unless ``found`` are the tensors of a checkpoint of this config and step."""
+    """Raise DamagedCheckpointError unless ``found`` is the layout of a checkpoint of this config and step."""
     expected = _expected_layout(config, vocabulary_size, step, found)
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
             raise DamagedCheckpointError(
-                f"this checkpoint is damaged or not whole: the tensor {reprlib.repr(name)} is "
-                f"{reprlib.repr(found.get(name, 'missing'))} where its config says "
+                f"this checkpoint is damaged or incomplete: the tensor {reprlib.repr(name)} is "
+                f"{reprlib.repr(found.get(name, 'missing'))}, but its config requires "
                 f"{reprlib.repr(expected.get(name, 'none'))}."
             )
 
 
 def sizes(config: Config, vocabulary_size: int) -> tuple[int, int, int]:
-    """Return how many bytes a network's weights, what the optimizer keeps of them, and its carried state take."""
+    """Return the sizes in bytes of a network's weights, the optimizer's state and the carried hidden state."""
     weights = tensor_shapes(config.model, vocabulary_size)
     parts = (_weights_layout(weights), optimizer_layout(weights), _state_layout(config))
     weight_bytes, optimizer_bytes, state_bytes = (
@@ -40,18 +40,18 @@ def sizes(config: Config, vocabulary_size: int) -> tuple[int, int, int]:
 
 
 def _expected_layout(config: Config, vocabulary_size: int, step: int, found: Layout) -> Layout:
-    """Return the tensors that must be there: the model's, and in a full checkpoint all that training carries."""
+    """Return the required tensors: the model's, and in a full checkpoint those of the training state."""
     if not config.model.architecture.is_recurrent:
         return _expected_counts(config.model.order, vocabulary_size, found)
-    depth = min(config.model.num_layers, len(found))  # a stranger may claim a billion layers
+    depth = min(config.model.num_layers, len(found))  # an untrusted config may claim a billion layers
     weights = tensor_shapes(config.model.model_copy(update={"num_layers": depth}), vocabulary_size)
     expected = _weights_layout(weights)
     for name in {"rng.cpu", "rng.cuda"} & found.keys():
-        size = sum(found[name][1][:1])  # torch knows its own
+        size = sum(found[name][1][:1])  # torch checks the exact size
         expected[name] = ("U8", (min(size, _LONGEST_RANDOM_STATE),))
     if "rng.cpu" in found and step > 0:
         expected |= optimizer_layout(weights)
-    if "state.0" in found:  # there is none where the text begins
+    if "state.0" in found:  # absent at the start of the text
         expected |= _state_layout(config)
     return expected
 
@@ -61,13 +61,13 @@ def _weights_layout(weights: Mapping[str, tuple[int, ...]]) -> Layout:
 
 
 def _state_layout(config: Config) -> Layout:
-    """Return the hidden state of each lane, and whatever else the cell remembers."""
+    """Return the hidden state of all lanes, and an LSTM's cell state."""
     shape = (config.model.num_layers, config.training.batch_size, config.model.hidden_size)
     return {f"state.{index}": ("F32", shape) for index in range(len(config.model.architecture.memory))}
 
 
 def _expected_counts(order: int, vocabulary_size: int, found: Layout) -> Layout:
-    """Return the arrays of a Markov model, as long as they say: a text gave their lengths."""
+    """Return the arrays of a Markov model; their lengths depend on the text and are taken from ``found``."""
     types = MarkovModel.types(vocabulary_size)
     expected: Layout = {}
     for name in (f"{array}.{length}" for length in range(order + 1) for array in types):

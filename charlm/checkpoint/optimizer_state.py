@@ -1,11 +1,11 @@
-"""What the optimizer, AdamW, keeps of each weight from step to step, and what it is called in a checkpoint.
+"""The state that the AdamW optimizer keeps of each weight, and its names in a checkpoint.
 
     optimizer.NAME.exp_avg        running mean of the weight's gradient
     optimizer.NAME.exp_avg_sq     running mean of its square
     optimizer.NAME.step           steps taken, one number
 
-(Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019; the names are torch's.) There is none of it before
-the first step.
+(Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019; the names are torch's.) Before the first step it is
+empty.
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ _ONE_NUMBER = ("step",)
 
 
 def prefix_of(weight: str) -> str:
-    """Return what the names of a weight's optimizer state begin with."""
+    """Return the prefix of the names of a weight's optimizer state."""
     return f"optimizer.{weight}."
 
 
 def optimizer_layout(shapes: Mapping[str, tuple[int, ...]]) -> Layout:
-    """Return the tensors that the optimizer keeps of weights with these names and shapes."""
+    """Return the layout of the optimizer's state for weights with these names and shapes."""
     layout: Layout = {}
     for weight, shape in shapes.items():
         layout |= {prefix_of(weight) + part: ("F32", shape) for part in _AS_LARGE_AS_THE_WEIGHT}

@@ -1,12 +1,12 @@
-"""A safetensors file whose every byte is vouched for: tensors, one JSON record, and a SHA-256 of the whole.
+"""A safetensors file with a checksum: tensors, one JSON record, and a SHA-256 of the whole file.
 
     8 bytes       length of the header
-    header        JSON: where each tensor lies, and __metadata__.charlm, the record, itself JSON
+    header        JSON: the offsets of each tensor, and __metadata__.charlm, the record, itself JSON
     tensors       one after the other, without gaps
 
-The record ends with "sha256": the digest of all bytes of the file with its own 64 places zeroed. It is checked
-on the very bytes that are then parsed: neither torch nor safetensors notices a flipped bit. A file is data from
-a stranger: what its header claims is held against the file's size before anything is read or allocated for it.
+The record ends with "sha256": the digest of all bytes of the file, its own 64 digits replaced by zeros. It is checked
+on the bytes that are then parsed, since neither torch nor safetensors detects a flipped bit. Files are untrusted: what
+the header claims is checked against the file's size before anything is read or allocated for it.
 """
 
 import hashlib
@@ -23,19 +23,19 @@ from charlm.errors import CheckpointError, DamagedCheckpointError
 
 Tensors = dict[str, NDArray[Any]]
 Layout = dict[str, tuple[str, tuple[int, ...]]]
-"""The type, in safetensors' words such as F32, and the shape of each tensor."""
+"""The type, by safetensors' name such as F32, and the shape of each tensor."""
 
 _KEY = "charlm"
 _BLANK = "0" * 64
 _BEFORE_DIGEST, _BEHIND_DIGEST = rb"\"sha256\": \"", rb'\"}"}'
-"""What encloses the digest, at the end of JSON within JSON. No string of the record can hold what follows it:
-its quotes would be escaped once more."""
+"""The bytes around the digest, at the end of JSON within JSON. No string in the record can contain those that follow
+it, because its quotes would be escaped once more."""
 _LONGEST_HEADER = 1 << 24
-"""Bytes; a vocabulary of all of Unicode fills 13 million of them."""
+"""Maximum size in bytes; a vocabulary of all of Unicode takes 13 million."""
 
 
 def sealed(record: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return the bytes of a file that holds both, digest included."""
+    """Return the bytes of a file with this record and these tensors, digest included."""
     arrays = {name: np.asarray(value, order="C") for name, value in sorted(tensors.items())}
     told = {key: value for key, value in record.items() if key != "sha256"} | {"sha256": _BLANK}
     metadata = {_KEY: _json(told)}
@@ -45,7 +45,7 @@ def sealed(record: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> by
 
 
 def _json(record: Mapping[str, Any]) -> str:
-    """Return the record as text that UTF-8 can hold: a file's name may have lone surrogates."""
+    """Return the record as JSON that can be encoded in UTF-8; a file name may contain lone surrogates."""
     text = json.dumps(record, ensure_ascii=False)
     try:
         text.encode()
@@ -55,9 +55,10 @@ def _json(record: Mapping[str, Any]) -> str:
 
 
 class SealedFile:
-    """A file that is opened in two steps: the header at once, the tensors when it has been found good.
+    """A file read in two steps: the header first, the tensors after the header was checked.
 
-    Raises DamagedCheckpointError when the bytes are not whole, and CheckpointError when they are another program's.
+    Raises DamagedCheckpointError when the file is truncated or damaged, and CheckpointError when another program
+    wrote it.
     """
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
@@ -66,7 +67,7 @@ class SealedFile:
         self._head = stream.read(8)
         length = int.from_bytes(self._head, "little")
         if len(self._head) < 8 or length > min(size - 8, _LONGEST_HEADER):
-            raise DamagedCheckpointError("this checkpoint is cut short, or not a safetensors file at all.")
+            raise DamagedCheckpointError("this checkpoint is truncated, or not a safetensors file.")
         header = stream.read(length)
         self._head += header
         try:
@@ -78,24 +79,24 @@ class SealedFile:
             self._end = max((int(entry["data_offsets"][1]) for entry in tree.values()), default=0)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError) as error:
             raise DamagedCheckpointError(
-                "this is not a checkpoint that charlm wrote, or its header is damaged. Use another file."
+                "not a charlm checkpoint, or its header is damaged. Use another file."
             ) from error
         if not isinstance(self.record, dict):
-            raise CheckpointError("this is not a checkpoint that charlm wrote.")
+            raise CheckpointError("not a charlm checkpoint.")
 
     def tensors(self) -> Tensors:
-        """Read the rest of the file, verify the whole, and return its tensors."""
+        """Read the rest of the file, verify the digest, and return the tensors."""
         if self._end != self._size - len(self._head):
             raise DamagedCheckpointError(
-                f"this checkpoint is damaged: its header speaks of {self._end:,} bytes of tensors, and "
-                f"{self._size - len(self._head):,} are there. Use another one of the run or a copy."
+                f"this checkpoint is damaged: its header specifies {self._end:,} bytes of tensors, but it has "
+                f"{self._size - len(self._head):,}. Use another checkpoint of the run, or a copy."
             )
         content = self._head + self._stream.read(self._end)
         _verify(content, self.record.get("sha256"))
         try:
             return safetensors.numpy.load(content)
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"its digest is right, but its tensors cannot be read ({error}).") from error
+            raise CheckpointError(f"its digest is correct, but its tensors cannot be read ({error}).") from error
 
 
 def _verify(content: bytes, digest: object) -> None:
@@ -107,12 +108,12 @@ def _verify(content: bytes, digest: object) -> None:
     if place < 0 or there != str(digest).encode() or blanked.hexdigest().encode() != there:
         raise DamagedCheckpointError(
             "this checkpoint is damaged: its bytes do not match its SHA-256. "
-            "Use another one of the run (step-*.safetensors) or a copy."
+            "Use another checkpoint of the run (step-*.safetensors), or a copy."
         )
 
 
 def _place_of_digest(content: bytes) -> int:
-    """Return where the record's digest begins; −1 for nowhere."""
+    """Return the offset of the record's digest; −1 when there is none."""
     end = 8 + int.from_bytes(content[:8], "little")
     place = content.find(_BEHIND_DIGEST, 0, end) - len(_BLANK)
     return place if content[: max(place, 0)].endswith(_BEFORE_DIGEST) else -1

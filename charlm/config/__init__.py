@@ -1,1 +1,1 @@
-"""YAML ⇄ frozen, typed settings; what is not understood is refused."""
+"""YAML ⇄ immutable, typed settings; unknown keys and values are errors."""

@@ -1,4 +1,4 @@
-"""Section ``data`` of a config: which text, and how it is read and divided."""
+"""Section ``data`` of a config: which text is read, and how it is decoded and split."""
 
 import codecs
 from typing import Annotated, Literal
@@ -9,31 +9,33 @@ from charlm.config.section import Count, Fraction, OnResume, Paths, Section
 
 
 class DataConfig(Section):
-    """Which text, and how it is read and divided."""
+    """The text to read, and how it is decoded and split."""
 
     path: Annotated[Paths, OnResume.FREE]
-    """A text file, a list of files, or a glob such as "data/*.txt". Order is kept; a glob sorts by name."""
+    """A text file, a list of files, or a glob such as "data/*.txt". Files are read in the order given; the matches of
+    a glob are sorted by name."""
 
     unit: Annotated[Literal["character", "byte"], OnResume.FIXED] = "character"
-    """What the model reads one of at a time: character, or byte (any file at all)."""
+    """What one symbol is: character, or byte (reads any file)."""
 
     encoding: Annotated[str, OnResume.FIXED] = "utf-8"
-    """How the file's bytes stand for characters."""
+    """Text encoding of the files, by a name that Python knows, such as utf-8, cp1252 or utf-16."""
 
     normalization: Annotated[Literal["NFC", "NFD", "NFKC", "NFKD"] | None, OnResume.FIXED] = None
-    """Unicode normalization: null, NFC, NFD, NFKC or NFKD. NFD splits Hangul into jamo."""
+    """Unicode normalization: NFC, NFD, NFKC, NFKD, or null for none. NFD decomposes Hangul syllables into jamo."""
 
     documents: Annotated[Literal["line", "blank-line", "file"] | None, OnResume.FIXED] = None
-    """What separates items of their own (names, poems, files): line, blank-line or file; null: it is all one text."""
+    """What one separate item (a name, a poem) of the text is: line, blank-line (items are separated by blank lines) or
+    file. The model learns where an item ends. null: the files are one continuous text."""
 
     minimum_count: Annotated[Count, OnResume.FIXED] = 1
-    """Characters seen less often than this become <unk>."""
+    """Characters that occur fewer times than this become <unk>."""
 
     validation_fraction: Annotated[float, Field(gt=0, lt=1), OnResume.FIXED] = 0.1
-    """Share of the text kept for validation: a contiguous tail, never shuffled, never trained on."""
+    """Fraction of the text held out for validation: one contiguous part after the training text."""
 
     test_fraction: Annotated[Fraction, OnResume.FIXED] = 0.0
-    """Share of the text kept for a final test: a further tail, read only where the test split is asked for."""
+    """Fraction of the text held out for a final test: the end of the text, read only where the test split is named."""
 
     @field_validator("encoding")
     @classmethod
@@ -43,7 +45,7 @@ class DataConfig(Section):
         except (LookupError, ValueError):
             known = False
         if not known:
-            raise ValueError("expected a text encoding that Python knows, such as utf-8, cp1252 or cp949")
+            raise ValueError("expected a text encoding known to Python, such as utf-8, cp1252 or cp949")
         return value
 
     @field_validator("encoding", "normalization", "minimum_count")
@@ -51,12 +53,12 @@ class DataConfig(Section):
     def _bytes_are_read_as_they_are(cls, value: object, info: ValidationInfo) -> object:
         default = cls.default(str(info.field_name))
         if info.data.get("unit") == "byte" and value != default:
-            raise ValueError(f"bytes are read as they are; leave this at {default!r} or set data.unit: character")
+            raise ValueError(f"has no effect on bytes; leave it at {default!r} or set data.unit: character")
         return value
 
     @field_validator("test_fraction")
     @classmethod
     def _leaves_text_to_train_on(cls, value: float, info: ValidationInfo) -> float:
         if value + info.data.get("validation_fraction", 0.0) >= 1:
-            raise ValueError("expected validation_fraction + test_fraction to stay under 1")
+            raise ValueError("expected validation_fraction + test_fraction to be less than 1")
         return value

@@ -1,4 +1,4 @@
-"""Section ``model`` of a config: which kind of model, how wide, how deep."""
+"""Section ``model`` of a config: the kind of model and its size."""
 
 from typing import Annotated, Literal
 
@@ -8,41 +8,43 @@ from charlm.architectures import ARCHITECTURES, Architecture, readers_of
 from charlm.config.section import Fraction, OnResume, Section, Size
 
 _READ_BY_COUNTING = ("seed", "evaluation_lanes")
-"""The settings of section ``training`` that a model reads that is counted instead of trained."""
+"""The settings of section ``training`` that a counted model, such as a Markov model, reads."""
 
 
 class ModelConfig(Section):
-    """The model: which cell, how wide, how deep; or how many characters a Markov model looks back."""
+    """The kind of model and its size."""
 
     kind: Annotated[Literal["rnn", "lstm", "gru", "markov"], OnResume.FIXED] = "lstm"
-    """The recurrent cell: rnn (Elman), lstm or gru; or markov, which counts what follows the last characters."""
+    """Kind of model: a recurrent network with cell rnn (Elman), lstm or gru; or markov, which counts which characters
+    follow each context."""
 
     hidden_size: Annotated[Size, OnResume.FIXED] = 128
-    """Hidden units in each layer."""
+    """Number of hidden units in each layer."""
 
     num_layers: Annotated[int, Field(gt=0, le=1000), OnResume.FIXED] = 2
-    """Cells stacked on each other."""
+    """Number of stacked recurrent layers."""
 
     embedding_size: Annotated[Size | None, OnResume.FIXED] = None
-    """Width of a learned embedding; null: the one-hot row goes straight into the cell."""
+    """Size of a learned embedding of each symbol; null: the first layer's input is the one-hot vector."""
 
     nonlinearity: Annotated[Literal["tanh", "relu"], OnResume.FIXED] = "tanh"
-    """What squashes an rnn's state: tanh or relu. Only rnn reads it."""
+    """Activation function of an rnn: tanh or relu. Only used by kind rnn."""
 
     dropout: Annotated[Fraction, OnResume.ASK] = 0.0
-    """Share of units silenced in training, between layers and before the read-out."""
+    """Dropout probability in training, applied between layers and before the read-out."""
 
     order: Annotated[int, Field(ge=0, le=32), OnResume.FIXED] = 5
-    """How many characters a markov model looks back: 0 none, 1 the Markov chain, k AR(k). Only markov reads it."""
+    """Context length of a markov model, in characters: 0 uses character frequencies alone, 1 is a Markov chain. Only
+    used by kind markov."""
 
     @property
     def architecture(self) -> Architecture:
-        """What a model of this kind consists of."""
+        """The architecture of this kind of model."""
         return ARCHITECTURES[self.kind]
 
     @property
     def description(self) -> str:
-        """Kind and size in a few words, such as lstm 2 × 128."""
+        """Kind and size, such as "lstm 2 × 128"."""
         if not self.architecture.is_recurrent:
             return f"{self.kind}, order {self.order}"
         return f"{self.kind} {self.num_layers} × {self.hidden_size:,}"
@@ -53,7 +55,7 @@ class ModelConfig(Section):
         name, kind = str(info.field_name), info.data.get("kind")
         if value != cls.default(name) and kind is not None and not is_read(f"model.{name}", kind):
             readers = ", ".join(readers_of(name))
-            raise ValueError(f"only model.kind: {readers} reads this; leave it at {cls.default(name)}")
+            raise ValueError(f"only used by model.kind: {readers}; leave it at {cls.default(name)}")
         return value
 
 

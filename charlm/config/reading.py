@@ -1,4 +1,4 @@
-"""A config file and overrides of its settings → Config, or all mistakes at once with their places."""
+"""A config file and overrides → Config, or one error that lists all mistakes with their places."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ from charlm.config.strict_yaml import parse_yaml
 from charlm.errors import ConfigError
 
 _LONGEST = 1 << 20
-"""Bytes of a config that are read."""
+"""Maximum size of a config file, in bytes."""
 _OTHER_LENGTH: dict[tuple[str, ...], str] = {("training", "steps"): "epochs", ("training", "epochs"): "steps"}
 
 
 def read_config(path: Path, overrides: Sequence[str] = (), prefix: str = "") -> Config:
-    """Read a YAML file, put ``section.key=value`` overrides on top, and check the whole.
+    """Return the settings of a YAML file after applying ``section.key=value`` overrides.
 
     An override's value is any YAML value; ``section={...}`` replaces the section. Raises ConfigError that lists every
-    mistake with its file and line, or its override after ``prefix``, what was expected and the nearest key.
+    mistake with its file and line (or ``prefix`` and its override), what was expected, and the nearest key.
     """
     draft = _Draft.read(path)
     for override in overrides:
@@ -29,7 +29,7 @@ def read_config(path: Path, overrides: Sequence[str] = (), prefix: str = "") -> 
 
 @dataclass
 class _Draft:
-    """Settings that are not checked yet, and where each was written."""
+    """Settings before validation, and where each was written."""
 
     tree: dict[str, Any]
     places: dict[tuple[str, ...], str]
@@ -38,7 +38,7 @@ class _Draft:
 
     @classmethod
     def read(cls, path: Path) -> "_Draft":
-        """Return the settings of a file; raises ConfigError where it holds no sections at all."""
+        """Return the settings of a file; raises ConfigError when its content is not a mapping of sections."""
         document = parse_yaml(_text(path))
         problems = [f"{path}:{line}: {problem}" for line, problem in document.problems]
         if problems and document.value is None:
@@ -47,12 +47,12 @@ class _Draft:
         if not isinstance(tree, dict):
             sections = f"{path}:1: expected sections ({', '.join(Config.model_fields)})"
             raise config_error(KEYS, Source(problems=[*problems, sections]))
-        tree = {name: {} if value is None else value for name, value in tree.items()}  # a section all commented out
+        tree = {name: {} if value is None else value for name, value in tree.items()}  # no keys in a section
         places = {tuple(map(str, key)): f"{path}:{line}" for key, line in document.lines.items() if key}
         return cls(tree, places | {(): str(path)}, problems)
 
     def apply(self, override: str, place: str) -> None:
-        """Put one override into the tree, or what is wrong with it among the problems."""
+        """Apply one override to the tree, or add its mistake to the problems."""
         dotted, equals, text = override.partition("=")
         keys = tuple(dotted.strip().split("."))
         document = parse_yaml(text)
@@ -73,7 +73,7 @@ class _Draft:
                 self.tree[keys[0]] = {}
             target = self.tree[keys[0]]
             if not isinstance(target, dict):
-                return  # the file has something else in the section's place, which is a mistake of its own
+                return  # the file's section is not a mapping, which validation reports
         for replaced in [key for key in self.places if key[: len(keys)] == keys]:
             del self.places[replaced]
             self.overridden.discard(replaced)
@@ -82,22 +82,20 @@ class _Draft:
         self.overridden.add(keys)
         other = _OTHER_LENGTH.get(keys)
         if other and value is not None and ("training", other) not in self.overridden:
-            self.tree["training"][other] = None  # steps overrule the file's epochs, and the other way round
+            self.tree["training"][other] = None  # overriding steps clears the file's epochs, and vice versa
 
 
 def _text(path: Path) -> str:
-    """Return what a config file holds; raises ConfigError when it cannot be read."""
+    """Return the content of a config file; raises ConfigError when it cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(_LONGEST + 1)
         if len(content) > _LONGEST:
-            raise ConfigError(
-                f"{path}: longer than {_LONGEST:,} bytes, so not a config. Name another file."
-            )
+            raise ConfigError(f"{path}: larger than {_LONGEST:,} bytes, so not a config. Name another file.")
         return content.decode("utf-8")
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot read this config ({error.strerror}).", "Name a file that can be read.", kind="no config"
+            f"{path}: cannot read this config ({error.strerror}).", "Name a readable file.", kind="no config"
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start:,} is not UTF-8; save the config as UTF-8.") from error
+        raise ConfigError(f"{path}: byte {error.start:,} is not UTF-8. Save the config as UTF-8.") from error

@@ -1,4 +1,4 @@
-"""What settings are made of: closed sections, and the kinds of values that several settings share."""
+"""The base class of config sections, and the value types that several settings share."""
 
 from enum import Enum
 from typing import Annotated, Any
@@ -8,31 +8,31 @@ from pydantic.fields import FieldInfo
 
 
 class OnResume(Enum):
-    """What becomes of a run that goes on with another value of a setting; each setting has one of these."""
+    """Whether a setting may change when a run is resumed; every setting has one of these policies."""
 
     FREE = "free"
-    """It goes on, and the change is noted."""
+    """The setting may change; the change is reported."""
     ASK = "ask"
-    """It goes on if the change is allowed by name: what follows is no longer the experiment that was begun."""
+    """The setting may change only if it is named in ``allow_change``: the change makes it another experiment."""
     FIXED = "fixed"
-    """It does not: weights, vocabulary, splits and first random numbers are made with this setting."""
+    """The setting may not change: weights, vocabulary, splits or initial random state depend on it."""
 
     @classmethod
     def of(cls, field: FieldInfo) -> "OnResume":
-        """Return the policy of a setting, by its field."""
+        """Return the policy of a setting's field."""
         (policy,) = (mark for mark in field.metadata if isinstance(mark, cls))
         return policy
 
 
 def is_unicode(name: str) -> str:
-    """Refuse half characters, which a name in bytes may leave and no file of charlm's can hold."""
+    """Return the name; raises ValueError for lone surrogates, which Python reads for bytes that are not UTF-8."""
     if any("\ud800" <= character <= "\udfff" for character in name):
-        raise ValueError("expected a name in Unicode")
+        raise ValueError("expected a name in valid Unicode")
     return name
 
 
 def _as_tuple(value: object) -> object:
-    """Let one path stand for a list of one."""
+    """Return a path as a tuple of one, and a list of paths as a tuple."""
     items = (value,) if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) and item for item in items):
         raise ValueError("expected a file, a list of files or a glob")
@@ -49,7 +49,7 @@ Size = Annotated[int, Field(gt=0, le=2**17)]
 
 
 class Section(BaseModel):
-    """A group of settings: immutable, strictly typed, closed to unknown keys."""
+    """A group of settings: immutable, strictly typed, without unknown keys."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True

@@ -1,7 +1,7 @@
-"""Every setting of a run: what it means, its type, its default.
+"""The settings of a run: their meanings, types and defaults.
 
-The YAML file mirrors this tree. The text under each field is the setting's one description: the
-commented starter (``charlm config init``) and the JSON Schema (``charlm config schema``) are made of it.
+The YAML file has the same structure. The docstring of a field is its description in the commented starter
+config (``charlm config init``) and in the JSON Schema (``charlm config schema``).
 """
 
 from typing import Annotated, Any
@@ -27,19 +27,19 @@ __all__ = ["KEYS", "Config", "DataConfig", "ModelConfig", "RunConfig", "Training
 
 
 class RunConfig(Section):
-    """What a run is called and what it keeps."""
+    """The run's name, its location and the checkpoints it keeps."""
 
     name: Annotated[str, OnResume.FREE] = "run"
-    """The run's folder. A name that is taken gets a number: name-2."""
+    """Name of the run's folder. If it exists, a number is appended: name-2."""
 
     directory: Annotated[str, Field(min_length=1), AfterValidator(is_unicode), OnResume.FREE] = "runs"
-    """Where the folders of all runs lie."""
+    """Folder that contains the folders of all runs."""
 
     save_every: Annotated[Count | None, OnResume.FREE] = None
-    """Steps between full checkpoints; null: one at each evaluation."""
+    """Number of steps between full checkpoints, from which training can resume; null: one at each evaluation."""
 
     keep: Annotated[Count, OnResume.FREE] = 2
-    """Newest full checkpoints that are kept, besides the best."""
+    """Number of newest full checkpoints to keep, in addition to the best weights."""
 
     @field_validator("name")
     @classmethod
@@ -52,14 +52,14 @@ class RunConfig(Section):
             or "\\" in value
             or not value.isprintable()
         ):
-            raise ValueError("expected a folder's name: no slash, no dot or dash in front, and not 'latest'")
+            raise ValueError("expected a folder name without slashes, not starting with a dot or dash, not 'latest'")
         return value
 
 
 class Config(Section):
-    """Everything that defines a run.
+    """All settings of a run.
 
-    Raises ConfigError with all mistakes at once, each with its ``section.key``.
+    Raises ConfigError that lists all mistakes, each with its ``section.key``.
     """
 
     data: DataConfig
@@ -82,8 +82,8 @@ class Config(Section):
         ]
         if others:
             raise ValueError(
-                f"model.kind: {model.kind} is counted in one pass on the CPU, and reads nothing of this section but "
-                f"seed and evaluation_lanes; leave {', '.join(others)} at the default"
+                f"model.kind: {model.kind} is counted in one pass on the CPU and uses only seed and "
+                f"evaluation_lanes of this section; leave {', '.join(others)} at the default"
             )
         return value
 

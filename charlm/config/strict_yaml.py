@@ -1,8 +1,8 @@
-"""YAML with the surprises taken out: 1e-3 is a number, a key stands once, nothing is executed.
+"""A strict subset of YAML 1.2: ``1e-3`` is a number, keys are unique, nothing is executed.
 
-PyYAML speaks YAML 1.1, where ``1e-3`` is text, ``no`` is false, ``012`` is ten and the last of two
-equal keys wins in silence. This reader keeps PyYAML's parser and gives plain scalars the meaning of
-the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema).
+PyYAML implements YAML 1.1, in which ``1e-3`` is text, ``no`` is false, ``012`` is ten and the last of
+two equal keys wins silently. This reader uses PyYAML's parser, but resolves plain scalars by the core
+schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema).
 """
 
 import re
@@ -29,25 +29,25 @@ _REFUSED_TAG = "refused"
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the shape PyYAML asks for
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the form PyYAML requires
 
     def __init__(self, text: str, problems: list[tuple[int, str]]) -> None:
         super().__init__(text)
         self._problems = problems
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse aliases, which can grow without bounds, and tags, which can name code."""
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call] # PyYAML's stubs leave it untyped
+        """Report aliases, which can expand without bounds, and tags, which can name code, as problems."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call] # untyped in PyYAML's stubs
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             self.get_event()  # type: ignore[no-untyped-call]
-            self._problems.append((line, "aliases (*name) are not used in a config; write the value out"))
+            self._problems.append((line, "aliases (*name) are not allowed in a config; repeat the value"))
             mark: Any = event.start_mark
             return yaml.ScalarNode(_REFUSED_TAG, "", mark, mark)
         node = super().compose_node(parent, index)
         tag = getattr(event, "tag", None)
         if node is not None and tag not in (None, "!"):
-            self._problems.append((line, f"the tag {tag} is not used in a config"))
+            self._problems.append((line, f"the tag {tag} is not allowed in a config"))
             node.tag = _REFUSED_TAG
         return node
 
@@ -56,11 +56,11 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
     def ignore_aliases(self, data: object) -> bool:
-        """Write a value out wherever it stands."""
+        """Return True: repeated values are written in full."""
         return True
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Write text so that it reads back; PyYAML would let U+0085 fold into a space."""
+        """Return text as a scalar that reads back unchanged; PyYAML would fold U+0085 into a space."""
         return self.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\x85" in text else None)
 
 
@@ -72,18 +72,18 @@ for _name, _pattern in _CORE_SCHEMA.items():
 
 @dataclass
 class Document:
-    """What a YAML text says, where it says it, and what is wrong with it."""
+    """The content of a YAML text, its line numbers and its mistakes."""
 
     value: Any = None
-    """The text as dictionaries, lists and scalars."""
+    """The content as dictionaries, lists and scalars."""
     lines: dict[Path, int] = field(default_factory=dict)
-    """The line, from 1, on which each key or item stands."""
+    """The line, counted from 1, of each key or item."""
     problems: list[tuple[int, str]] = field(default_factory=list)
-    """Line and sentence of each mistake in the YAML itself."""
+    """Line and message of each mistake in the YAML itself."""
 
 
 def parse_yaml(text: str) -> Document:
-    """Read one YAML document; its mistakes are collected, not raised."""
+    """Return one YAML document; its mistakes are collected, not raised."""
     document = Document()
     try:
         node = _Loader(text, document.problems).get_single_node()
@@ -93,7 +93,12 @@ def parse_yaml(text: str) -> Document:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         document.problems.append((line, f"not valid YAML: {str(error).splitlines()[0]}"))
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # PyYAML lets Python's own through
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        OverflowError,
+    ) as error:  # PyYAML raises Python's own, too
         document.problems.append((1, f"not valid YAML: {str(error).splitlines()[0]}"))
     else:
         if node is not None:
@@ -103,7 +108,7 @@ def parse_yaml(text: str) -> Document:
 
 
 def dump_yaml(value: object) -> str:
-    """Write plain values as YAML that `parse_yaml` reads back as the same values."""
+    """Return plain values as YAML that `parse_yaml` reads back as the same values."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
@@ -118,7 +123,7 @@ def _convert(node: yaml.Node, path: Path, document: Document) -> Any:
         return [_convert(item, (*path, index), document) for index, item in enumerate(node.value)]
     try:
         return _scalar(node)
-    except ValueError as error:  # Python reads no integer of thousands of digits
+    except ValueError as error:  # Python refuses to parse integers of thousands of digits
         document.problems.append((line, f"not a number: {error}"))
         return REFUSED
 
@@ -130,10 +135,10 @@ def _pairs(node: yaml.MappingNode, path: Path, document: Document) -> Iterator[t
         if key_node.tag == _REFUSED_TAG:
             continue
         if not isinstance(key_node, yaml.ScalarNode):
-            document.problems.append((line, "a key must be a plain word"))
+            document.problems.append((line, "a key must be a plain scalar"))
         elif key in first:
             document.problems.append(
-                (line, f"{'.'.join(map(str, (*path, key)))}: stands twice, first on line {first[key]}")
+                (line, f"{'.'.join(map(str, (*path, key)))}: duplicate key, first on line {first[key]}")
             )
         else:
             first[key] = line

@@ -1,4 +1,4 @@
-"""Section ``training`` of a config: how a network is trained."""
+"""Section ``training`` of a config: how a recurrent network is trained."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,59 +8,60 @@ from charlm.config.section import Count, OnResume, Section
 
 
 class TrainingConfig(Section):
-    """Truncated backpropagation through time, and how its steps are taken."""
+    """Truncated backpropagation through time (truncated BPTT) and its optimizer."""
 
     batch_size: Annotated[Count, OnResume.ASK] = 32
-    """Parallel lanes: stretches of the text that are read side by side."""
+    """Number of parallel lanes: contiguous stretches of the text that are read at the same time."""
 
     sequence_length: Annotated[Count, OnResume.ASK] = 64
-    """Steps in a window, after which the gradient is cut (truncated BPTT)."""
+    """Number of characters in a window; gradients do not flow across windows (truncated BPTT)."""
 
     carry_state: Annotated[bool, OnResume.ASK] = True
-    """Whether the hidden state flows on across the cut; false starts every window fresh."""
+    """Whether the hidden state is carried from one window to the next; false resets it at every window."""
 
     epochs: Annotated[Count | None, OnResume.FREE] = 20
-    """Passes over the training text. Exactly one of epochs and steps is set."""
+    """Number of passes over the training text. Exactly one of epochs and steps is set."""
 
     steps: Annotated[Count | None, Field(validate_default=True), OnResume.FREE] = None
-    """Windows to train on, instead of epochs."""
+    """Number of optimizer steps, as an alternative to epochs. One step reads one window of every lane."""
 
     learning_rate: Annotated[float, Field(gt=0), OnResume.ASK] = 0.002
-    """The highest learning rate (AdamW)."""
+    """Peak learning rate of the AdamW optimizer."""
 
     schedule: Annotated[Literal["constant", "cosine", "plateau"], OnResume.ASK] = "cosine"
-    """How the rate moves: constant, cosine (down to zero), or plateau (halved when validation stalls)."""
+    """Learning-rate schedule after warmup: constant, cosine (decays to zero), or plateau (halved after every two
+    evaluations without a lower validation loss)."""
 
     warmup_fraction: Annotated[float, Field(ge=0, le=1), OnResume.ASK] = 0.05
-    """Share of all steps over which the rate rises from zero."""
+    """Fraction of all steps over which the learning rate rises linearly from zero."""
 
     weight_decay: Annotated[float, Field(ge=0), OnResume.ASK] = 0.01
-    """Decoupled weight decay of the weight matrices; biases are left alone."""
+    """Decoupled weight decay of the weight matrices; biases are not decayed."""
 
     gradient_clip: Annotated[Annotated[float, Field(gt=0)] | None, OnResume.ASK] = 1.0
-    """Longest gradient (global norm); longer ones are scaled down. null: never."""
+    """Maximum global norm of the gradient; a larger gradient is scaled down to it. null: no clipping."""
 
     on_divergence: Annotated[Literal["stop", "rollback"], OnResume.FREE] = "stop"
-    """What to do when loss or gradient are no longer finite: stop, or rollback (to the last checkpoint, at half the
-    learning rate, at most three times)."""
+    """What to do when the loss or the gradient is not finite: stop, or rollback (continue from the last checkpoint at
+    half the learning rate, at most three times)."""
 
     patience: Annotated[Count | None, OnResume.FREE] = None
-    """Evaluations without a better validation loss before training stops; null: never."""
+    """Number of evaluations without a lower validation loss after which training stops; null: never."""
 
     evaluate_every: Annotated[Count | None, OnResume.FREE] = None
-    """Steps between evaluations; null: once an epoch."""
+    """Number of steps between evaluations; null: one evaluation per epoch."""
 
     evaluation_lanes: Annotated[Count, OnResume.ASK] = 8
-    """Stretches in which the validation or test text is read side by side, each from a fresh state."""
+    """Number of parallel lanes in which the validation or test text is scored, each starting from a zero state."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63), OnResume.FIXED] = 1
-    """Where all randomness starts: first weights and dropout."""
+    """Seed of all random numbers: initial weights, dropout and the order of separate items."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?)$"), OnResume.FREE] = "auto"
-    """Where to compute: auto (cuda if there is one, else cpu), cpu, cuda, cuda:N or mps."""
+    """Device: auto (cuda if available, else cpu), cpu, cuda, cuda:N or mps."""
 
     precision: Annotated[Literal["float32", "bfloat16"], OnResume.ASK] = "float32"
-    """Numbers to compute with: float32, or bfloat16 where the machine has it."""
+    """Precision of training: float32, or bfloat16 mixed precision where the device supports it."""
 
     @model_validator(mode="before")
     @classmethod

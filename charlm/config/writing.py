@@ -1,4 +1,4 @@
-"""Config → YAML: the resolved settings of a run, and a commented file to start from."""
+"""Config → YAML: the resolved settings of a run, and a commented starter config."""
 
 import textwrap
 
@@ -9,12 +9,12 @@ _EXAMPLE_PATH = "data/tales.txt"
 
 
 def resolved_yaml(config: Config) -> str:
-    """Return every setting, defaults included, as YAML that reads back as the same config."""
+    """Return all settings, defaults included, as YAML that reads back as the same config."""
     return dump_yaml(config.model_dump(mode="json"))
 
 
 def starter_yaml(headline: str = "A charlm config.") -> str:
-    """Return a config with every setting at its default, each under its description."""
+    """Return a config with all settings at their defaults, each preceded by its description."""
     lines = [f"# {headline}"]
     for dotted, field in KEYS.items():
         section, key = dotted.split(".")

@@ -1,1 +1,1 @@
-"""Looking inside: what a model's units do while it reads."""
+"""Inspection of the hidden units and gradients of a recurrent model while it reads a text."""

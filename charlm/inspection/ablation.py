@@ -1,7 +1,7 @@
-"""Does a unit matter? What the model loses when one is held still.
+"""Mean ablation of a hidden unit: the change in loss when the unit is constant.
 
-A correlation says what a unit follows, not what it is good for. So the unit is held at its own mean, which takes its
-message away and leaves its bias, and the same text is scored again.
+A correlation shows what a unit follows, not whether the model uses it. So the unit is clamped to its mean, which
+removes its information but keeps its bias, and the text is scored again.
 
 Letters: T characters.
 """
@@ -28,23 +28,23 @@ _PIECE = 1024
 
 @dataclass(frozen=True)
 class Ablation:
-    """What holding one unit costs, in bits per character."""
+    """The effect of clamping one unit, in bits per character."""
 
     unit: Unit
     value: float
-    """Where it was held: its mean over the text."""
+    """The value to which it was clamped: its mean over the text."""
     whole: float
-    """Bits per character of the whole model."""
+    """Bits per character of the unchanged model."""
     change: float
-    """How many more it needs without the unit; negative where it is better off."""
+    """Increase without the unit; negative where the model improves."""
     inside: Mapping[str, float]
-    """The change at characters inside each pattern."""
+    """The increase at characters inside each pattern."""
     outside: Mapping[str, float]
-    """The change at the others."""
+    """The increase at the other characters."""
 
 
 def ablate(model: RecurrentModel, ids: Ids, layer: int, index: int, patterns: Mapping[str, Values]) -> Ablation:
-    """Score ids (T,) with and without a hidden unit, everywhere and inside against outside patterns (T,).
+    """Score ids (T,) with and without a hidden unit, overall and inside and outside each pattern (T,).
 
     A pattern that is everywhere or nowhere is left out. Raises TextError when there is nothing to predict.
     """
@@ -68,7 +68,7 @@ def ablate(model: RecurrentModel, ids: Ids, layer: int, index: int, patterns: Ma
 
 
 def bits(model: RecurrentModel, ids: Ids) -> NDArray[np.float64]:
-    """Return the surprisal in bits of every character but the first, (T − 1,), from a fresh state."""
+    """Return the surprisal in bits of every character but the first, (T − 1,), from a zero state."""
     scored = predictions(model, one_lane(ids))
     return np.concatenate([surprisal(log_p, batch.targets)[0] / math.log(2) for batch, log_p in scored])
 

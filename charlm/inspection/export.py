@@ -1,9 +1,9 @@
-"""A trace for other tools: as a table, as plain values, as an npz archive.
+"""Export of a trace: as a table, as plain values, as an npz archive.
 
-table  one row a character: position, character, then a column a unit, named "signal layer:index"
+table  one row per character: position, character, then a column per unit, named "signal layer:index"
 values {"characters": […], "units": [{"signal", "layer", "index", "values": […]}, …]}
 npz    one float32 array [time, layer, unit] for each signal, by its name; and ids, characters [time]
-       (NumPy's strings cannot end with byte 0: there the character is empty, and the id alone speaks)
+       (NumPy strings cannot end with a NUL character, which is therefore an empty string there; its id is kept)
 """
 
 import io
@@ -18,14 +18,14 @@ from charlm.inspection.trace import Trace, Unit
 def trace_table(
     trace: Trace, units: Sequence[Unit], characters: Sequence[str]
 ) -> tuple[list[str], Iterator[tuple[object, ...]]]:
-    """Return the names of the columns, and the rows of the chosen units over time; ``characters`` names each row."""
+    """Return the column names, and one row per character with the values of ``units``; ``characters`` labels rows."""
     columns = [trace.over_time(unit).tolist() for unit in units]
     rows = zip(range(len(characters)), characters, *columns, strict=True)
     return ["position", "character", *map(str, units)], rows
 
 
 def trace_values(trace: Trace, units: Sequence[Unit], characters: Sequence[str]) -> dict[str, Any]:
-    """Return the chosen units over time as plain values."""
+    """Return the values of ``units`` over time as JSON-serializable values."""
     series = [
         {
             "signal": unit.signal,
@@ -39,7 +39,7 @@ def trace_values(trace: Trace, units: Sequence[Unit], characters: Sequence[str])
 
 
 def to_npz(trace: Trace, characters: Sequence[str]) -> bytes:
-    """Return every traced signal of every unit as a compressed npz archive."""
+    """Return all traced signals of all units as the bytes of a compressed npz archive."""
     archive = io.BytesIO()
     np.savez_compressed(archive, allow_pickle=False, ids=trace.ids, characters=np.array(characters), **trace.signals)
     return archive.getvalue()

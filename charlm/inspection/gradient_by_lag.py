@@ -1,4 +1,4 @@
-"""How far back gradients reach, as values: by lag, and by character.
+"""Gradients by lag and by character, as values for display and export.
 
 table  by lag: model, lag, mean, spread         by character: model, position, character, size
 values {"models": [{"model", "mean": […], "spread": […], "factor", "words"}, …]}, lists from lag 0
@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class GradientByLag:
-    """The size of the gradient at each lag, over many positions of a text."""
+    """The norm of the gradient at each lag, over many positions of a text."""
 
     mean: NDArray[np.float64]  # (K + 1,), from lag 0
     spread: NDArray[np.float64]  # (K + 1,), standard deviation over the positions
 
     @property
     def band(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """One standard deviation below and above the mean, at a tenth of it at least: for logarithmic scales."""
+        """One standard deviation below and above the mean; at least a tenth of the mean, for logarithmic scales."""
         return np.maximum(self.mean - self.spread, self.mean / 10), self.mean + self.spread
 
     @property
     def factor(self) -> float:
-        """What one step further back multiplies the mean by, fitted to lags from 1 on; 0 if nothing gets through."""
+        """Factor by which the mean changes per lag, fitted to lags from 1 on; 0 where the gradient is zero."""
         alive = self.mean > 0
         lags = np.flatnonzero(alive)
         lags = lags[lags > 0]
@@ -46,7 +46,7 @@ class GradientByLag:
         """The fitted decay as a sentence."""
         factor = self.factor
         if factor == 0:
-            through = int(np.append(self.mean[1:] > 0, False).argmin())  # lags before the first that nothing comes from
+            through = int(np.append(self.mean[1:] > 0, False).argmin())  # number of nonzero lags
             return f"nothing gets through {through + 1:,} step{'s' if through else ''}"
         steps = math.inf if factor == 1 else abs(math.log(2) / math.log(factor))
         if steps > 100 * len(self.mean):
@@ -56,15 +56,15 @@ class GradientByLag:
 
 @dataclass(frozen=True)
 class Saliency:
-    """How much the prediction after a text depends on each of its characters."""
+    """The gradient of the prediction after a text with respect to each of its characters."""
 
     marks: Sequence[str]
-    """One printable mark a character."""
+    """One printable mark per character."""
     sizes: NDArray[np.float64]  # (T,)
 
 
 def lag_table(found: Mapping[str, GradientByLag]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """Return the names of the columns, and a row for each lag of each model."""
+    """Return the column names, and a row for each lag of each model."""
     rows: list[tuple[object, ...]] = [
         (name, lag, mean, spread)
         for name, gradient in found.items()
@@ -74,7 +74,7 @@ def lag_table(found: Mapping[str, GradientByLag]) -> tuple[tuple[str, ...], list
 
 
 def lag_values(found: Mapping[str, GradientByLag]) -> dict[str, Any]:
-    """Return the gradients at each lag as plain values."""
+    """Return the gradients at each lag as JSON-serializable values."""
     models = [
         {
             "model": name,
@@ -89,7 +89,7 @@ def lag_values(found: Mapping[str, GradientByLag]) -> dict[str, Any]:
 
 
 def saliency_table(found: Mapping[str, Saliency]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """Return the names of the columns, and a row for each character of each model."""
+    """Return the column names, and a row for each character of each model."""
     rows: list[tuple[object, ...]] = [
         (name, place, mark, size)
         for name, saliency in found.items()
@@ -99,7 +99,7 @@ def saliency_table(found: Mapping[str, Saliency]) -> tuple[tuple[str, ...], list
 
 
 def saliency_values(found: Mapping[str, Saliency]) -> dict[str, Any]:
-    """Return the gradient at each character as plain values."""
+    """Return the gradient at each character as JSON-serializable values."""
     models = [
         {"model": name, "characters": list(saliency.marks), "sizes": saliency.sizes.tolist()}
         for name, saliency in found.items()

@@ -1,12 +1,12 @@
-"""How far back a gradient reaches: why a plain recurrent network forgets, and what gates do about it.
+"""Gradients over time: vanishing and exploding gradients, and saliency.
 
-The loss of guessing the character after t depends on the state after every earlier character. How much, is the
-gradient of that loss with respect to the state k characters before; going back one step multiplies it by the
-Jacobian of the cell, so that it shrinks or grows by about the same factor a step: vanishing and exploding gradients
-(Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013). The state is all that is carried:
-the hidden state of every layer, and in an LSTM the cell states with it.
+The loss of predicting the character after t depends on the state after every earlier character. How much is measured
+by the gradient of that loss with respect to the state k characters before. Each step back multiplies it by the Jacobian
+of the cell, so it shrinks or grows by about the same factor per step: vanishing and exploding gradients (Hochreiter
+1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013). The state is the hidden state of every layer, and
+in an LSTM the cell state, too.
 
-Everything is computed in float64, because what vanishes soon leaves float32.
+Everything is computed in float64, because vanishing gradients underflow in float32.
 
 Letters: B positions, K lags, L layers, H hidden units, T characters, V symbols.
 """
@@ -25,14 +25,14 @@ from charlm.text.vocabulary import Ids
 
 
 def gradient_by_lag(network: RecurrentNetwork, ids: Ids, lags: int, positions: int) -> GradientByLag:
-    """Return how large the gradient is at lags 0 … ``lags``, over ``positions`` places spread over ids (T,).
+    """Return the norm of the gradient at lags 0 … ``lags``, over ``positions`` places spread over ids (T,).
 
-    Before the first lag as many characters again are read, so that the state is one the network really visits.
-    Raises TextError when the text is too short.
+    As many characters again are read before the largest lag, so that the states are typical of the network. Raises
+    TextError when the text is too short.
     """
     context = lags + 1  # read without a gradient
     length = context + lags + 1
-    places = len(ids) - length  # a stretch and its next character fit in so many ways
+    places = len(ids) - length  # possible starts of a stretch and its next character
     if places < 1:
         raise TextError(
             f"the text of {len(ids):,} characters is too short: {lags} lags need {length + 1:,}.",
@@ -53,14 +53,14 @@ def gradient_by_lag(network: RecurrentNetwork, ids: Ids, lags: int, positions: i
 def _sizes(
     network: RecurrentNetwork, inputs: torch.Tensor, targets: torch.Tensor, state: NetworkState
 ) -> NDArray[np.float64]:
-    """Return the gradient's size (K + 1, B), lag 0 first, after reading inputs (B, K + 1) one at a time."""
+    """Return the norm of the gradient (K + 1, B), lag 0 first, for inputs (B, K + 1), read one step at a time."""
     visited: list[torch.Tensor] = []
     for step in range(inputs.shape[1]):
         _, state = network(inputs[:, step : step + 1], state)
         parts = state if isinstance(state, tuple) else () if state is None else (state,)
         visited += parts
     hidden = parts[0]  # (L, B, H)
-    loss = cross_entropy(network.head(hidden[-1]), targets, reduction="sum")  # lanes do not touch each other
+    loss = cross_entropy(network.head(hidden[-1]), targets, reduction="sum")  # lanes are independent
     found = torch.autograd.grad(loss, visited, allow_unused=True, materialize_grads=True)
     squares = torch.stack([part.square().sum(dim=(0, 2)) for part in found])  # (parts · (K + 1), B)
     by_step = squares.view(inputs.shape[1], -1, len(inputs)).sum(dim=1)  # (K + 1, B)
@@ -70,11 +70,11 @@ def _sizes(
 def saliency(network: RecurrentNetwork, ids: Ids) -> NDArray[np.float64]:
     """Return how much the prediction after ids (T,) depends on each of them, (T,).
 
-    It is the length of the gradient of the likeliest next symbol's log-probability with respect to what the first
-    layer is given for each character (Madsen, "Visualizing memorization in RNNs", Distill 2019).
+    This is the norm of the gradient of the likeliest next symbol's log-probability with respect to the first layer's
+    input at each character (Madsen, "Visualizing memorization in RNNs", Distill 2019).
     """
     if len(ids) == 0:
-        raise TextError("it is empty, so there is nothing to read.", "Give at least one character.", field="text")
+        raise TextError("must not be empty.", "Give at least one character.", field="text")
     network = copy.deepcopy(network).double().eval()
     rows = one_hot(torch.from_numpy(ids.astype(np.int64))[None], network.vocabulary_size).double()  # (1, T, V)
     given = rows if network.embedding is None else (rows @ network.embedding.weight).detach()

@@ -1,6 +1,6 @@
-"""What the model predicted at every character: its likeliest guesses, and the surprisal of the character itself.
+"""The model's predictions at every character: the likeliest next characters, and the surprisal of the actual one.
 
-Letters: T characters, V symbols, N guesses.
+Letters: T characters, V symbols, N predictions.
 """
 
 from collections.abc import Iterator
@@ -21,17 +21,17 @@ from charlm.text.vocabulary import Ids
 
 @dataclass(frozen=True)
 class Guesses:
-    """The next-character guesses after each character of a text."""
+    """The likeliest next characters after each character of a text."""
 
     symbols: NDArray[np.intp]  # (T, N), likeliest first
     probabilities: NDArray[np.float32]  # (T, N)
     surprisal: NDArray[np.float32]  # (T,)
-    """Bits of the character itself, given all before it; not a number for the first, which was not predicted."""
+    """Surprisal of each character given all before it, in bits; NaN for the first, which is not predicted."""
 
 
 @dataclass(frozen=True)
 class ScoredPiece:
-    """A piece of a text, with what was predicted at each of its characters; in float64."""
+    """A piece of a text with the predictions at each of its characters, in float64."""
 
     targets: NDArray[np.intp]  # (T,)
     symbols: NDArray[np.intp]  # (T, N), likeliest first
@@ -40,7 +40,7 @@ class ScoredPiece:
 
 
 def scored_pieces(model: LanguageModel[Any], streams: BatchSource, count: int) -> Iterator[ScoredPiece]:
-    """Read a text in one lane; yield its predicted characters in pieces, each with the ``count`` likeliest symbols."""
+    """Read a text in one lane; yield its predictions in pieces, with the ``count`` likeliest symbols at each step."""
     for batch, (log_p,) in predictions(model, streams):  # log_p (T, V)
         targets = batch.targets[0].astype(np.intp)
         best = np.argsort(-log_p, axis=-1, kind="stable")[:, :count]
@@ -49,8 +49,8 @@ def scored_pieces(model: LanguageModel[Any], streams: BatchSource, count: int) -
 
 
 def guesses(model: RecurrentModel, ids: Ids, count: int) -> Guesses:
-    """Read ids (T,) from a fresh state; return the ``count`` likeliest next symbols after each (fewer if V is less)."""
-    followed = np.append(ids, ids[-1:])  # by any symbol, so that the last character is read too
+    """Read ids (T,) from a zero state; return the ``count`` (at most V) likeliest next symbols after each."""
+    followed = np.append(ids, ids[-1:])  # any symbol, so that the last character is read, too
     pieces = list(scored_pieces(model, one_lane(followed), count))
     bits = np.concatenate([np.full(1, np.nan), *(piece.surprisal for piece in pieces)])
     return Guesses(

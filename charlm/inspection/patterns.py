@@ -1,8 +1,8 @@
-"""What a unit might follow: patterns of a text, as one number for each character.
+"""Patterns of a text that a unit might follow, as one number per character.
 
-The number at place t is what a reader knows who has just read character t, so that it can be held against what a
-unit holds at that moment: after an opening quote it is inside, after the closing one it is not. Two look ahead: the
-position in the line asks where it will end, and a regular expression marks a match before it is complete.
+The number at position t is known after reading character t, so that it can be compared with a unit's value at that
+step: an opening quote is inside, the closing one is not. Two patterns look ahead: the position in the line depends on
+where the line ends, and a regular expression marks a match from its first character on.
 """
 
 import re
@@ -18,13 +18,13 @@ from charlm.text.decoding import REPLACEMENT
 from charlm.text.vocabulary import Ids, Vocabulary
 
 Values = NDArray[np.float32]
-"""One number a character, (T,); zeros and ones where the pattern is a yes or no."""
+"""One number per character, (T,); zeros and ones for a binary pattern."""
 
 _PAIRS = {"“": "”", "«": "»", "„": "“", "「": "」", "『": "』"}
 
 
 def inside_quotes(text: str) -> Values:
-    """One inside double quotes; a blank line closes what was left open."""
+    """Return 1 inside double quotes, 0 elsewhere; a blank line closes open quotes."""
     inside, closing = np.zeros(len(text), np.float32), ""
     for place, character in enumerate(text):
         if character == closing or (character == "\n" and text[place - 1 : place] == "\n"):
@@ -36,7 +36,7 @@ def inside_quotes(text: str) -> Values:
 
 
 def _depth(text: str, opening: str, closing: str) -> Values:
-    """Return how many are open; a closing one that was never opened counts for nothing."""
+    """Return the nesting depth; unmatched closing characters are ignored."""
     steps = np.zeros(len(text), np.int64)
     depth = 0
     for place, character in enumerate(text):
@@ -49,22 +49,22 @@ def _depth(text: str, opening: str, closing: str) -> Values:
 
 
 def parenthesis_depth(text: str) -> Values:
-    """How many parentheses are open."""
+    """Return the number of open parentheses."""
     return _depth(text, "(", ")")
 
 
 def bracket_depth(text: str) -> Values:
-    """How many square brackets and braces are open."""
+    """Return the number of open square brackets and braces."""
     return _depth(text, "[{", "]}")
 
 
 def since_newline(text: str) -> Values:
-    """Characters read since the last line end, which itself is 0."""
+    """Return the number of characters since the last newline, which itself is 0."""
     return _since(_places(text, "\n"))
 
 
 def position_in_line(text: str) -> Values:
-    """How much of the line has been read: near 0 at its beginning, 1 at its end."""
+    """Return the fraction of the line read: near 0 at its beginning, 1 at its end."""
     ends = np.flatnonzero(_places(text, "\n"))
     lengths = np.diff(np.concatenate([[-1], ends, [len(text) - 1]]))
     line = np.repeat(lengths, lengths)  # the length of the line that each character is in
@@ -74,7 +74,7 @@ def position_in_line(text: str) -> Values:
 
 
 def word_start(text: str) -> Values:
-    """One at the first letter or digit of a word."""
+    """Return 1 at the first letter or digit of a word, 0 elsewhere."""
     letters = _are(text, str.isalnum)
     before = np.concatenate([[False], letters[:-1]])
     starts: Values = (letters & ~before).astype(np.float32)
@@ -82,27 +82,27 @@ def word_start(text: str) -> Values:
 
 
 def position_in_word(text: str) -> Values:
-    """Letters and digits of the word read so far; 0 between words."""
+    """Return the number of letters and digits of the word read so far; 0 between words."""
     return _since(~_are(text, str.isalnum))
 
 
 def upper_case(text: str) -> Values:
-    """One at a capital."""
+    """Return 1 at an upper-case letter, 0 elsewhere."""
     return _are(text, str.isupper).astype(np.float32)
 
 
 def digit(text: str) -> Values:
-    """One at a digit."""
+    """Return 1 at a digit, 0 elsewhere."""
     return _are(text, str.isdigit).astype(np.float32)
 
 
 def white_space(text: str) -> Values:
-    """One at a space, a tab or a line end."""
+    """Return 1 at white space, 0 elsewhere."""
     return _are(text, str.isspace).astype(np.float32)
 
 
 def indentation(text: str) -> Values:
-    """How many spaces and tabs the line began with, as far as it was read."""
+    """Return the number of leading spaces and tabs of the line read so far."""
     widths, width, at_start = np.zeros(len(text), np.float32), 0, True
     for place, character in enumerate(text):
         if character == "\n":
@@ -130,34 +130,34 @@ PATTERNS: dict[str, Callable[[str], Values]] = {
 }
 """The built-in patterns, by name."""
 EVERY = "all"
-"""The name of all of them together."""
+"""The name for all built-in patterns."""
 
 
 def patterns_named(pattern: str, text: str) -> dict[str, Values]:
-    """Return a pattern of the text, or with `EVERY` all that are built in, by name; raises as `values_of` does."""
+    """Return a pattern of the text, or for `EVERY` all built-in ones, by name; raises like `values_of`."""
     return {name: values_of(name, text) for name in (PATTERNS if pattern == EVERY else [pattern])}
 
 
 def values_of(pattern: str, text: str) -> Values:
-    """Return the built-in pattern of this name, or one inside matches of it as a regular expression.
+    """Return the built-in pattern of this name, or 1 inside the matches of a regular expression and 0 elsewhere.
 
     Raises ConfigError for an expression that Python cannot compile.
     """
     if pattern in PATTERNS:
         return PATTERNS[pattern](text)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of syntax that a later Python may read otherwise
+        with warnings.catch_warnings(action="ignore"):  # FutureWarning about syntax
             return _inside(re.finditer(pattern, text, re.MULTILINE), len(text))
     except (re.error, RecursionError, OverflowError) as error:
         raise ConfigError(
-            f"{pattern} is neither the name of a pattern nor a regular expression ({error}). "
-            f"The names are: {', '.join(PATTERNS)} and {EVERY}.",
+            f"{pattern} is neither a built-in pattern nor a valid regular expression ({error}). "
+            f"The built-in patterns are {', '.join(PATTERNS)} and {EVERY}.",
             field="pattern",
         ) from error
 
 
 def aligned_text(vocabulary: Vocabulary, ids: Ids) -> str:
-    """Return the text of ids (T,) with one character for each, a replacement where an id is not a character alone."""
+    """Return the text of ids (T,) with exactly one character for each, U+FFFD where an id is not a character."""
     highest = "\x7f" if vocabulary.unit == "byte" else chr(sys.maxunicode)  # other bytes are parts of a character
     characters = [symbol if len(symbol) == 1 and symbol <= highest else REPLACEMENT for symbol in vocabulary.symbols]
     return "".join(characters[index] for index in ids)
@@ -179,7 +179,7 @@ def _places(text: str, character: str) -> NDArray[np.bool_]:
 
 
 def _since(marks: NDArray[np.bool_]) -> Values:
-    """Return how many places back the last mark lies; before the first, how many places were read."""
+    """Return the distance back to the last mark, (T,); before the first mark, the number of characters read."""
     places = np.arange(len(marks))
     last = np.maximum.accumulate(np.where(marks, places, -1)) if len(marks) else places
     return (places - last).astype(np.float32)

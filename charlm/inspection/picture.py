@@ -1,4 +1,4 @@
-"""Traces and gradients as pictures (PNG), drawn by matplotlib, which the extra ``plot`` installs."""
+"""Plots of traces and gradients as PNG images, drawn by matplotlib (the extra ``plot``)."""
 
 import io
 import warnings
@@ -19,18 +19,18 @@ from charlm.inspection.trace import Trace, Unit
 
 _LONGEST_NAME = 80
 _COLUMNS = 80
-"""Characters in a row of text."""
+"""Characters per row of text."""
 _WIDTH, _CELL_HEIGHT, _CHART_HEIGHT = 11.2, 0.25, 2.4  # inches
 _FLOOR = 1e-30
-"""Smaller gradients are drawn here: no training in float32 would feel them."""
+"""Smaller gradients are drawn at this value: they are negligible in float32 training."""
 _DOTS_PER_INCH = 160
 _FONTS = ("DejaVu Sans Mono", "Noto Sans Mono CJK KR", "Noto Sans CJK KR", "NanumGothicCoding", "AppleGothic")
-"""Those that are there are tried in this order, character by character."""
+"""Installed fonts are tried in this order for each character."""
 _LINES = ("#2f6fb7", "#d9731a", "#3f8f5f", "#8e5ea8", "#a8323e", "#7a7a7a")
 
 
 def trace_png(trace: Trace, units: Sequence[Unit], marks: Sequence[str], model: ModelConfig) -> bytes:
-    """Draw the text, one printable mark a character, coloured by the first of ``units``, and a line for each."""
+    """Draw the text, one printable mark per character, coloured by the first of ``units``, and a line per unit."""
     rows = -(-len(marks) // _COLUMNS)
     heights = (rows * _CELL_HEIGHT, _CHART_HEIGHT)
     figure = _figure(_WIDTH, sum(heights) + 1)
@@ -47,7 +47,7 @@ def trace_png(trace: Trace, units: Sequence[Unit], marks: Sequence[str], model: 
 
 
 def lag_png(found: Mapping[str, GradientByLag]) -> bytes:
-    """Draw the gradient over lags, a line and a band of one standard deviation for each model."""
+    """Draw the gradient by lag: for each model a line, and a band of one standard deviation."""
     figure = _figure(_WIDTH, 5)
     axes = figure.subplots()
     _draw_lines(
@@ -64,7 +64,7 @@ def lag_png(found: Mapping[str, GradientByLag]) -> bytes:
 
 
 def saliency_png(found: Mapping[str, Saliency]) -> bytes:
-    """Draw the text for each model, coloured by how much the prediction after it depends on each character."""
+    """Draw the text for each model, coloured by how much the prediction depends on each character."""
     heights = [-(-len(saliency.marks) // _COLUMNS) * _CELL_HEIGHT for saliency in found.values()]
     figure = _figure(_WIDTH, sum(heights) + 0.5 * len(found))
     for axes, (name, saliency) in zip(
@@ -77,7 +77,7 @@ def saliency_png(found: Mapping[str, Saliency]) -> bytes:
 
 
 def shorten(name: str) -> str:
-    """Return a name that leaves room for the chart."""
+    """Return a name abbreviated to leave room for the plot."""
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]} … {name[-_LONGEST_NAME // 2 :]}"
 
 
@@ -96,7 +96,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _draw_text(axes: Any, shares: NDArray[np.float64], marks: Sequence[str], stops: Sequence[Sequence[int]]) -> Any:
-    """Draw rows of characters on cells coloured by shares (T,) from 0 to 1; return matplotlib's image."""
+    """Draw rows of characters on cells coloured by shares (T,) from 0 to 1; return the matplotlib image."""
     rows = -(-len(marks) // _COLUMNS)
     cells = np.full(rows * _COLUMNS, np.nan)
     cells[: len(marks)] = shares
@@ -118,7 +118,7 @@ def _draw_lines(axes: Any, lines: Mapping[str, NDArray[Any]]) -> None:
     axes.grid(alpha=0.25)
     legend = axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     for text, name in zip(legend.get_texts(), lines, strict=True):
-        text.set_parse_math(False)  # a name is no formula
+        text.set_parse_math(False)  # names may contain $
         text.set_text(shorten(name))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -1,18 +1,18 @@
-"""Units in an order in which neighbours behave alike, so that a heat map shows groups and not noise.
+"""An order of units that puts similar ones next to each other, so that a heat map shows groups.
 
-Beginning with the unit that is most like all others, each is followed by the one most like it of those left: the
-nearest-neighbour chain, simple and good enough for eyes.
+A greedy nearest-neighbor chain: it starts with the unit most correlated with all others, and each unit is followed by
+the remaining one most correlated with it.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 _STILL = 1e-6
-"""Standard deviation below which a unit does not move."""
+"""Standard deviation below which a unit counts as constant."""
 
 
 def similarity_order(activity: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return the columns of activity (T, K) sorted by similarity; units that never move come last."""
+    """Return the order (K,) of the columns of activity (T, K) by similarity; constant units come last."""
     centred = activity.astype(np.float64) - activity.mean(axis=0, dtype=np.float64)
     spread = np.sqrt((centred**2).mean(axis=0))
     moving = np.flatnonzero(spread > _STILL)

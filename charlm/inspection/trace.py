@@ -1,7 +1,7 @@
-"""Every unit and gate of every layer, after every character of a text.
+"""Traces: the signals of all units of all layers after every character of a text.
 
-Row t of a trace is what the network holds once it has read character t. The numbers come out of the same
-step equations that write text; nothing is recomputed or hooked.
+Row t of a trace has the signals after reading character t. They are computed by the same step equations as in
+sampling.
 
 Letters: T characters, L layers, H hidden units.
 """
@@ -20,7 +20,7 @@ from charlm.text.vocabulary import Ids
 
 @dataclass(frozen=True)
 class Unit:
-    """One number of a trace: the signal of a unit in a layer; layers and units count from 0."""
+    """A unit of a trace: signal, layer and index; layers and indices count from 0."""
 
     signal: str
     layer: int
@@ -32,16 +32,16 @@ class Unit:
 
 @dataclass(frozen=True)
 class Trace:
-    """The activity of a model over one text, from a fresh state."""
+    """The signals of a model over one text, from a zero state."""
 
     ids: Ids  # (T,)
     signals: dict[str, NDArray[np.float32]]  # each (T, L, H)
     only: tuple[int, ...] = ()
-    """The layers that were kept; none: all of them."""
+    """The traced layers; empty means all."""
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The number of each layer of the signals."""
+        """The numbers of the traced layers."""
         return self.only or tuple(range(next(iter(self.signals.values())).shape[1]))
 
     def over_time(self, unit: Unit) -> NDArray[np.float32]:
@@ -49,12 +49,12 @@ class Trace:
         return self.signals[unit.signal][:, self.layers.index(unit.layer), unit.index]
 
     def units(self, signal: str) -> list[Unit]:
-        """Return every unit of a signal, layer by layer."""
+        """Return all units of a signal, layer by layer."""
         size = self.signals[signal].shape[2]
         return [Unit(signal, layer, index) for layer in self.layers for index in range(size)]
 
     def most_varying(self, signal: str, count: int) -> list[Unit]:
-        """Return the ``count`` units whose signal varies most over the text, the liveliest first."""
+        """Return the ``count`` units whose signal has the largest variance over the text, largest first."""
         units = self.units(signal)
         spread = self.signals[signal].var(axis=0, dtype=np.float64).ravel()  # (L·H,), in the order of units
         return [units[place] for place in np.argsort(-spread, kind="stable")[:count]]
@@ -62,13 +62,13 @@ class Trace:
 
 @dataclass(frozen=True)
 class TraceSelection:
-    """What of a model is kept; None is all there is."""
+    """The signals and layers to trace; None means all."""
 
     signals: Sequence[str] | None = None
     layers: Sequence[int] | None = None
 
     def check(self, model: RecurrentModel) -> "tuple[tuple[str, ...], tuple[int, ...]]":
-        """Return the names and numbers that are meant; raises ConfigError for what the model does not have."""
+        """Return the signals and layers to trace; raises ConfigError for those that the model does not have."""
         names = tuple(model.cell.signals if self.signals is None else self.signals)
         for name in names:
             if name not in model.cell.signals:
@@ -84,20 +84,20 @@ class TraceSelection:
 
 
 def layers_of(count: int) -> str:
-    """Return in words which layers a model of so many has."""
+    """Return a clause that states the layers of a model with ``count`` layers."""
     return "this model has one layer, 0" if count == 1 else f"this model has layers 0 to {count - 1}"
 
 
 def trace(
     model: RecurrentModel, ids: Ids, signals: Sequence[str] | None = None, layers: Sequence[int] | None = None
 ) -> Trace:
-    """Read ids (T,) from a fresh state and keep ``signals`` and ``layers`` (all there are by default).
+    """Return the trace of ids (T,) from a zero state, with ``signals`` and ``layers`` (all by default).
 
     Raises TextError for an empty text, and ConfigError for a signal or layer that the model does not have.
     """
     if len(ids) == 0:
         raise TextError(
-            "it is empty, so there is nothing to read.",
+            "must not be empty.",
             "Give at least one character.",
             field="text",
             kind="empty text",
@@ -107,7 +107,7 @@ def trace(
 
 
 def pieces(model: RecurrentModel, ids: Ids, selection: TraceSelection, length: int) -> Iterator[Trace]:
-    """Yield the trace of ids (T,) in pieces of ``length`` characters, so that a long text takes little memory.
+    """Yield the trace of ids (T,) in pieces of ``length`` characters, to limit memory for a long text.
 
     Raises ConfigError for a signal or layer that the model does not have.
     """

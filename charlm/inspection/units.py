@@ -1,12 +1,13 @@
-"""Which unit follows which pattern, and whether that is more than chance.
+"""Correlation of units with patterns, and a test whether it exceeds chance.
 
-Among thousands of units one will always look as if it followed something. So the text is cut in two: units are
-ranked by their correlation r with the pattern on the first half and judged by r on the second, against a null that
-knows nothing: the pattern shifted round the second half by more than its own memory. Under every shift the best |r|
-of *all* the units compared is taken, so that choosing among many is paid for (a max-statistic permutation test,
-Westfall & Young 1993); a unit that stays below the null's 95 % level follows nothing.
+Among thousands of units, some correlate with any pattern by chance. So the text is split in two: units are ranked by
+their correlation r with the pattern on the first half and tested by r on the second, held-out half. The null
+distribution is made by circular shifts of the pattern over the held-out half, by more than its autocorrelation time.
+For every shift the maximum |r| over *all* units is taken, which corrects for multiple comparisons (a max-statistic
+permutation test, Westfall & Young 1993); a unit below the null's 95th percentile is not significant.
 
-All is made of running sums over pieces of the text, so memory does not grow with it but for the pattern itself.
+Everything is computed from running sums over pieces of the text, so only the pattern itself takes memory proportional
+to the text.
 
 Letters: T characters, K units, S shifts, C columns.
 """
@@ -24,39 +25,39 @@ from charlm.models.recurrent import RecurrentModel
 from charlm.text.vocabulary import Ids
 
 SHIFTS = 200
-"""Circular shifts that make the null."""
+"""Number of circular shifts in the null distribution."""
 
 _PIECE = 1024
-"""Characters whose activity is held at a time."""
+"""Characters whose activity is in memory at a time."""
 _RANKED = 10_000
-"""Characters of the held-out half, at most, that are put in order for the AUC; of a longer one every n-th."""
+"""Maximum number of held-out characters for the AUC; of a longer text every n-th is used."""
 _INDEPENDENT = 20
-"""Times the pattern's memory that the shifts must spread over: fewer would all say the same."""
+"""The range of shifts must be this many times the pattern's autocorrelation time, so that they are independent."""
 _FORGOTTEN = 0.1
-"""Autocorrelation below which a pattern has forgotten where it was."""
+"""Autocorrelation below which a pattern counts as uncorrelated with itself."""
 _SHORTEST_SHIFT = 100
 _DEAD = 1e-6
-"""Standard deviation below which a unit never moves."""
+"""Standard deviation below which a unit counts as constant."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How well one unit follows one pattern."""
+    """The correlation of one unit with one pattern."""
 
     unit: Unit
     train: float
-    """Correlation on the half of the text that units are ranked on."""
+    """Correlation on the first half of the text, by which units are ranked."""
     held_out: float
-    """Correlation on the other half."""
+    """Correlation on the second half."""
     auc: float | None
-    """Chance that the unit is higher where the pattern is on than where it is off; None where it is not a yes or no, or
-    too rare to be counted."""
+    """Area under the ROC curve: the probability that the unit is higher inside the pattern than outside; None where
+    the pattern is not binary, or too rare."""
     null95: float
-    """What the best of all units reaches on the held-out half by chance, in 95 of 100 cases at most."""
+    """95th percentile, under the null, of the maximum |correlation| of all units on the held-out half."""
 
     @property
     def beats_null(self) -> bool:
-        """Whether it follows the pattern more than chance explains, and in the same direction on both halves."""
+        """Whether the held-out correlation is significant and has the same sign on both halves."""
         return abs(self.held_out) > self.null95 and self.train * self.held_out > 0
 
 
@@ -67,10 +68,10 @@ def find(
     selection: TraceSelection | None = None,
     seed: int = 0,
 ) -> dict[str, list[Finding]]:
-    """Return for each pattern how every unit follows it, best on the first half first.
+    """Return for each pattern the findings of all units, highest |correlation| on the first half first.
 
-    A pattern is left out that never changes in one of the halves, or lasts too long for this text to make a null of.
-    Raises TextError when that leaves none.
+    A pattern is left out if it is constant on one of the halves, or varies too slowly for a null distribution on this
+    text. Raises TextError when none is left for that reason.
     """
     middle = len(ids) // 2
     halves = {name: (values[:middle], values[middle:]) for name, values in patterns.items()}
@@ -87,7 +88,7 @@ def find(
         activity = _flat(traced)  # (T, K)
         rest = max(middle - first.read, 0)
         first.add(activity[:rest])
-        kept.append(activity[rest:][-second.read % every :: every].copy())  # a view would keep the whole piece
+        kept.append(activity[rest:][-second.read % every :: every].copy())  # a view would keep the piece in memory
         second.add(activity[rest:])
     on = {name: parts[1][::every] > 0 for name, parts in moving.items() if set(np.unique(parts[1])) <= {0, 1}}
     areas = _areas(np.concatenate(kept), on) if on else {}
@@ -97,7 +98,7 @@ def find(
 
 
 class _Sums:
-    """What correlations and AUCs are made of, for one half of the text and patterns (T,) under their shifts (S,)."""
+    """Running sums for correlations, over one half of the text, with patterns (T,) under their shifts (S,)."""
 
     def __init__(self, columns: Mapping[str, tuple[Values, NDArray[np.int64]]], length: int) -> None:
         self._columns = {
@@ -108,13 +109,13 @@ class _Sums:
         self._sum = self._squares = np.zeros(0)
         self._products: dict[str, NDArray[np.float64]] = {}
         self.read = 0
-        """Characters counted so far."""
+        """Number of characters added so far."""
 
     def add(self, activity: NDArray[np.float32]) -> None:
-        """Count the activity (T, K) of the next characters."""
+        """Add the activity (T, K) of the next characters."""
         if not len(activity):
             return
-        if self._centre is None:  # near the mean, so that float32 products lose nothing
+        if self._centre is None:  # near the mean, so that float32 products keep their precision
             self._centre = activity.mean(axis=0)
             self._sum = self._squares = np.zeros(activity.shape[1])
         centred = activity - self._centre
@@ -127,7 +128,7 @@ class _Sums:
         self.read += len(activity)
 
     def correlations(self, name: str) -> NDArray[np.float64]:
-        """Return r (K, S) of every unit with the pattern under every shift; 0 for units that never move."""
+        """Return r (K, S) of every unit with the pattern under every shift; 0 for constant units."""
         variance = self._squares / self.read - (self._sum / self.read) ** 2
         spread = np.sqrt(np.maximum(variance, 0))  # (K,)
         alive = spread > _DEAD
@@ -137,7 +138,7 @@ class _Sums:
 
 
 def _shifts_of(patterns: Mapping[str, Values], random: np.random.Generator) -> dict[str, NDArray[np.int64]]:
-    """Return the shifts of each pattern that does not last too long; raises TextError when all of them do."""
+    """Return the shifts of each pattern that varies fast enough; raises TextError when none does."""
     shifts, too_slow = {}, []
     for name, values in patterns.items():
         try:
@@ -150,15 +151,15 @@ def _shifts_of(patterns: Mapping[str, Values], random: np.random.Generator) -> d
 
 
 def _draw_shifts(values: Values, random: np.random.Generator, name: str) -> NDArray[np.int64]:
-    """Return 0 and `SHIFTS` others, each longer than the pattern's own memory either way round."""
+    """Return 0 and `SHIFTS` random shifts, each longer than the autocorrelation time in both directions."""
     memory = _memory(values)
     shortest = max(2 * memory, _SHORTEST_SHIFT)
     spread = max(SHIFTS, _INDEPENDENT * memory)
     possible = np.arange(shortest, len(values) - shortest + 1)
     if len(possible) < spread:
         raise TextError(
-            f"the text is too short to tell {name} from chance. Half of it has {len(values):,} characters, and as long "
-            f"as this pattern lasts, {2 * shortest + spread:,} are needed.",
+            f"the text is too short to test {name} against chance: half of it has {len(values):,} characters, and "
+            f"this pattern varies so slowly that {2 * shortest + spread:,} are needed.",
             "Use a longer text.",
             field="pattern",
         )
@@ -166,7 +167,7 @@ def _draw_shifts(values: Values, random: np.random.Generator, name: str) -> NDAr
 
 
 def _memory(values: Values) -> int:
-    """Return after how many characters the pattern has forgotten where it was, by its autocorrelation."""
+    """Return the pattern's autocorrelation time: the first lag at which its autocorrelation is below `_FORGOTTEN`."""
     centred = values - values.mean()
     power = np.abs(np.fft.rfft(centred.astype(np.float64), 2 * len(values))) ** 2
     correlation = np.fft.irfft(power)[: len(values)]
@@ -175,9 +176,10 @@ def _memory(values: Values) -> int:
 
 
 def _areas(activity: NDArray[np.float32], on: Mapping[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.float64]]:
-    """Return the area under the ROC curve of each unit of activity (T, K) for each yes-or-no pattern (T,), each (K,).
+    """Return the area under the ROC curve (K,) of the units of activity (T, K) for each binary pattern (T,).
 
-    It is the share of pairs, one inside and one outside, in which the one inside is higher; ties count half.
+    It is the fraction of pairs of positions, one inside and one outside, in which the unit is higher inside; ties
+    count half.
     """
     ranks = np.empty(activity.shape, np.float64)
     for place, values in enumerate(activity.T):
@@ -192,7 +194,7 @@ def _areas(activity: NDArray[np.float32], on: Mapping[str, NDArray[np.bool_]]) -
 
 
 def _flat(traced: Trace) -> NDArray[np.float32]:
-    """Return all signals of all units side by side, (T, K), in the order of `Trace.units`."""
+    """Return the signals of all units as columns, (T, K), in the order of `Trace.units`."""
     return np.concatenate([rows.reshape(len(rows), -1) for rows in traced.signals.values()], axis=1)
 
 

@@ -1,1 +1,1 @@
-"""Models of the next character: one protocol, NumPy for reading, torch for training."""
+"""Models of the next character: one protocol, implemented in NumPy for inference and in torch for training."""

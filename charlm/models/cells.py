@@ -1,17 +1,17 @@
-"""The recurrent cells, one step at a time and gate by gate, as a textbook writes them.
+"""The step equations of the recurrent cells, written out gate by gate.
 
 In the equations x is the input, h the hidden state, c the LSTM's cell state; an apostrophe marks the
-value of the step before; σ is the logistic function and ⊙ multiplies element by element. Weights are
-applied before a cell is asked: a step gets
+value at the previous step; σ is the logistic function and ⊙ the element-wise product. The products with the
+weight matrices are computed by the caller: a step gets
 
     from_input   W_i x  + biases     (B, G·H)
     from_hidden  W_h h' (+ a bias)   (B, G·H)
 
-with the G blocks in torch's order, and returns every signal by name, each (B, H). What it returns is also
-what the next step needs, so a layer's state is simply its last activations.
+with the G blocks in torch's order, and returns all signals by name, each (B, H). The next step needs only
+these, so a layer's state is its last activations.
 
-The code works in the precision of what it is given, and on whatever it is given: on NumPy's arrays to read and to trace
-a text, on torch's tensors to train a cell that torch has no kernel for.
+The code keeps the precision of its arguments and accepts NumPy arrays (to read and trace a text) as well as torch
+tensors (to train a cell for which torch has no kernel).
 
 Letters: B texts, H hidden units, G blocks of weights.
 """
@@ -32,7 +32,7 @@ Function = Callable[[Array], Array]
 
 
 class Cell(ABC):
-    """One kind of recurrent cell: its row in the table of architectures, and its equations."""
+    """A kind of recurrent cell: its `Architecture` and its step equations."""
 
     def __init__(self, architecture: Architecture, nonlinearity: Function) -> None:
         self.architecture = architecture
@@ -40,11 +40,11 @@ class Cell(ABC):
         self.memory = architecture.memory
         """The signals that the next step needs."""
         self.signals = architecture.signal_names
-        """Every signal that a step returns."""
+        """The signals that a step returns."""
         self.blocks = architecture.blocks
-        """Blocks of H rows in the weight matrices."""
+        """Number of blocks of H rows in the weight matrices."""
         self.block_apart = architecture.block_apart
-        """The block whose recurrent bias cannot be added to the input's, if there is one."""
+        """The block whose recurrent bias cannot be added to the input bias, if there is one."""
 
     @abstractmethod
     def step(self, from_input: Array, from_hidden: Array, before: Activations) -> Activations:
@@ -65,10 +65,10 @@ class ElmanRNN(Cell):
 class LSTM(Cell):
     """Long short-term memory (Hochreiter & Schmidhuber 1997) with forget gate (Gers et al. 2000).
 
-    i = σ(W_ii x + b_ii + W_hi h' + b_hi)       input gate: how much of the candidate is written
-    f = σ(W_if x + b_if + W_hf h' + b_hf)       forget gate: how much of the old cell stays
+    i = σ(W_ii x + b_ii + W_hi h' + b_hi)       input gate: how much of the candidate is added
+    f = σ(W_if x + b_if + W_hf h' + b_hf)       forget gate: how much of the cell state is kept
     g = tanh(W_ig x + b_ig + W_hg h' + b_hg)    candidate
-    o = σ(W_io x + b_io + W_ho h' + b_ho)       output gate: how much of the cell is shown
+    o = σ(W_io x + b_io + W_ho h' + b_ho)       output gate: how much of the cell state is output
     c = f ⊙ c' + i ⊙ g                          cell state
     h = o ⊙ tanh(c)                             hidden state
     """
@@ -76,7 +76,7 @@ class LSTM(Cell):
     def step(self, from_input: Array, from_hidden: Array, before: Activations) -> Activations:
         """Return the activations that follow ``before``."""
         total = from_input + from_hidden  # (B, 4H)
-        gates = sigmoid(total)  # the candidate's block is squashed by tanh instead, below
+        gates = sigmoid(total)  # except the candidate's block, which takes tanh below
         size = total.shape[-1] // 4
         i, f, o = gates[:, :size], gates[:, size : 2 * size], gates[:, 3 * size :]
         g = tanh(total[:, 2 * size : 3 * size])
@@ -86,10 +86,10 @@ class LSTM(Cell):
 
 
 class GRU(Cell):
-    """Gated recurrent unit (Cho et al. 2014), with the reset after the matrix product, as in cuDNN and torch.
+    """Gated recurrent unit (Cho et al. 2014), with the reset gate after the matrix product, as in cuDNN and torch.
 
-    r = σ(W_ir x + b_ir + W_hr h' + b_hr)            reset gate: how much of the past the candidate sees
-    z = σ(W_iz x + b_iz + W_hz h' + b_hz)            update gate: how much of the past stays
+    r = σ(W_ir x + b_ir + W_hr h' + b_hr)            reset gate: how much of h' enters the candidate
+    z = σ(W_iz x + b_iz + W_hz h' + b_hz)            update gate: how much of h' is kept
     n = tanh(W_in x + b_in + r ⊙ (W_hn h' + b_hn))   candidate
     h = (1 − z) ⊙ n + z ⊙ h'                         hidden state
     """
@@ -105,7 +105,7 @@ class GRU(Cell):
 
 
 class ClampedCell(Cell):
-    """A cell some of whose hidden units are held at values, whatever it computes: an experiment on what they do."""
+    """A cell with some hidden units clamped to constant values, for ablation."""
 
     def __init__(self, cell: Cell, units: Sequence[int], values: Sequence[float]) -> None:
         super().__init__(cell.architecture, cell.nonlinearity)
@@ -114,19 +114,19 @@ class ClampedCell(Cell):
         self._values = list(values)
 
     def step(self, from_input: Array, from_hidden: Array, before: Activations) -> Activations:
-        """Return the activations that follow ``before``, but for the units that are held."""
+        """Return the activations that follow ``before``, with the clamped units set to their values."""
         activations = self._cell.step(from_input, from_hidden, before)
         activations["hidden"][:, self._units] = self._values
         return activations
 
 
 def cell_of(kind: str, nonlinearity: str) -> Cell:
-    """Return the cell that a config names; raises KeyError for a kind that has none, such as a Markov model."""
+    """Return the cell of a kind of model; raises KeyError for a kind without cells, such as a Markov model."""
     return _CELLS[kind](ARCHITECTURES[kind], {"tanh": tanh, "relu": relu}[nonlinearity])
 
 
 def sigmoid(x: Array) -> Array:
-    """Return σ(x) = 1 / (1 + exp(−x)); for arrays written with tanh, because exp overflows where tanh does not."""
+    """Return σ(x) = 1 / (1 + exp(−x)); for arrays computed by tanh, which does not overflow."""
     if not isinstance(x, np.ndarray):
         return _of_tensor(x, "sigmoid")
     y: Array = np.tanh(0.5 * x)
@@ -152,9 +152,9 @@ def relu(x: Array) -> Array:
 
 
 def _of_tensor(x: Any, function: str) -> Any:
-    """Return a function of a tensor by the tensor's own method, so that gradients flow and torch is not imported."""
+    """Call the tensor's own method, so that autograd records it and torch need not be imported."""
     return getattr(x, function)()
 
 
 _CELLS: Mapping[str, type[Cell]] = {"rnn": ElmanRNN, "lstm": LSTM, "gru": GRU}
-"""The class of each kind."""
+"""The class of each kind of cell."""

@@ -1,9 +1,9 @@
-"""What sampling and scoring ask of any model of the next character.
+"""The protocol of a model of the next character, which sampling and scoring use.
 
-The state goes in and comes out: a model remembers nothing between calls, so one model can follow many
-texts at once. A model of separate items forgets all that was before when it reads the end that stands before an item.
+The state is passed in and returned: a model keeps none between calls, so one model can read many texts at
+once. A model of separate items resets its state when it reads ``<end>``, which precedes each item.
 
-Letters: B texts side by side, T steps, V symbols.
+Letters: B texts in parallel, T steps, V symbols.
 """
 
 from typing import Any, Protocol, TypeVar
@@ -12,21 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 State = TypeVar("State")
-"""What a model knows of the text so far; only the model looks inside."""
+"""A model's state after the text so far; opaque to callers."""
 
 Logits = NDArray[np.floating[Any]]
 Symbols = NDArray[np.integer[Any]]
 
 
 class LanguageModel(Protocol[State]):
-    """A model that reads symbols and says, after each, how likely every next one is."""
+    """A model that reads symbols and returns logits of the next symbol after each."""
 
     @property
     def vocabulary_size(self) -> int:
         """Number of symbols V."""
 
     def start(self, batch_size: int) -> State:
-        """Return the state at the beginning of ``batch_size`` texts, before anything was read."""
+        """Return the initial state for ``batch_size`` texts."""
 
     def step(self, ids: Symbols, state: State) -> tuple[Logits, State]:
         """Read one symbol of each text, ids (B,); return logits (B, V) of the next, and the new state."""

@@ -1,19 +1,19 @@
-"""AR(k): the next symbol by counts of what followed the last k, as a LanguageModel.
+"""Markov models of order k: the next symbol by counts of what followed the last k symbols, as a LanguageModel.
 
-    order 0    the unigram: how frequent each symbol is
-    order 1    the Markov chain: what follows the last symbol
-    order k    what follows the last k
+    order 0    unigram model: the frequency of each symbol
+    order 1    Markov chain: what follows the last symbol
+    order k    what follows the last k symbols
 
-Long contexts are rarely seen, so each distribution is mixed with that of the context one symbol shorter, which gets a
-discount from every count: interpolated modified Kneser–Ney (Chen & Goodman 1998, "An empirical study of smoothing
-techniques"),
+Long contexts are rare, so each distribution is interpolated with that of the context one symbol shorter, which receives
+a discount from every count: interpolated modified Kneser–Ney smoothing (Chen & Goodman 1998, "An empirical study of
+smoothing techniques"),
 
     p(x | h) = (c(h x) − D(c(h x))) / c(h) + left(h) · p(x | h′)          left(h) = Σ D(c(h x)) / c(h)
 
-where h′ is h without its oldest symbol, and c(h) the sum of c(h x). At order k, c counts how often x followed h; for
-shorter contexts it counts how many different symbols preceded h x, because they are used only where the longer context
-was rarely seen. Below order 0 every symbol is equally likely, so none is impossible. The state is the last k symbols:
-the model knows nothing else of the text.
+where h′ is h without its oldest symbol, and c(h) the sum of c(h x). At order k, c(h x) is how often x followed h; for
+shorter contexts it is the number of distinct symbols that preceded h x, because shorter contexts matter only where the
+longer one is rare. Below order 0 the distribution is uniform, so no symbol has probability zero. The state is the last
+k symbols.
 
 Letters: B texts, T steps, V symbols, k order, R contexts looked up at once; C contexts and F pairs as in `Counts`.
 """
@@ -31,33 +31,33 @@ from charlm.models.language_model import Logits, Symbols
 from charlm.models.ngram_counts import Counts, Integers, continuations
 
 RecentSymbols = NDArray[np.int64]
-"""The last k symbols of each text (B, k), the newest last; `_NOTHING` before the beginning."""
+"""The last k symbols of each text (B, k), newest last; `_NOTHING` before the beginning."""
 
 _NOTHING = -1
 _NO_KEY = np.iinfo(np.int64).max
 _USUAL_DISCOUNTS = (0.5, 1.0, 1.5)
-"""Of counts of 1, 2, and 3 or more, where a text is too short or too even to say its own (as KenLM does)."""
+"""Discounts of counts of 1, 2, and 3 or more, where they cannot be estimated from the text (KenLM's defaults)."""
 
 
 @dataclass(frozen=True)
 class _Level:
-    """The distributions after all contexts of one length, without the share of their shorter contexts.
+    """The distributions after all contexts of one length, without the part of the shorter contexts.
 
-    The keys end with one that no context has, so that a search which ends there finds nothing.
+    The keys end with a sentinel that no context has, so a binary search always returns a valid index.
     """
 
     contexts: Integers  # (C + 1,), keys as in `Counts`
     starts: Integers  # (C + 1,)
     symbols: Integers  # (F,)
     pairs: Integers  # (F + 1,), as `Counts.pairs` has them
-    shares: NDArray[np.float64]  # (F + 1,), (c − D(c)) / c(h), and 0 for the pair that is none
-    left: NDArray[np.float64]  # (C,), what is left to the shorter context
+    shares: NDArray[np.float64]  # (F + 1,), (c − D(c)) / c(h), and 0 for the sentinel
+    left: NDArray[np.float64]  # (C,), left(h), the weight of the shorter context
 
 
 class MarkovModel:
-    """Counts of contexts of 0 to k symbols, read as distributions of the next one of ``vocabulary_size``.
+    """A Markov model of order k over ``vocabulary_size`` symbols, from the counts of contexts of 0 to k symbols.
 
-    Contexts that reach back past an end were never counted, so separate items know nothing of each other.
+    Contexts that reach across an ``<end>`` are not counted, so separate items are independent.
     """
 
     def __init__(self, counts: Sequence[Counts], vocabulary_size: int) -> None:
@@ -69,15 +69,15 @@ class MarkovModel:
 
     @property
     def order(self) -> int:
-        """How many symbols the model looks back, k."""
+        """The context length k."""
         return len(self._counts) - 1
 
     def of_order(self, order: int) -> Self:
-        """Return the model that looks back ``order`` symbols, at most k, of the same text."""
+        """Return the model of a lower order (at most k) from the same counts."""
         return type(self)(self._counts[: order + 1], self.vocabulary_size)
 
     def start(self, batch_size: int) -> RecentSymbols:
-        """Return the state at the beginning of ``batch_size`` texts."""
+        """Return the initial state for ``batch_size`` texts."""
         return np.full((batch_size, self.order), _NOTHING)
 
     def step(self, ids: Symbols, state: RecentSymbols) -> tuple[Logits, RecentSymbols]:
@@ -93,9 +93,9 @@ class MarkovModel:
     def target_probabilities(
         self, ids: Symbols, targets: Symbols, state: RecentSymbols
     ) -> tuple[NDArray[np.float64], RecentSymbols]:
-        """Read ids (B, T) as `read` does; return p (B, T) of the ``targets`` (B, T) that follow, and the state.
+        """Read ids (B, T) like `read`; return p (B, T) of the ``targets`` (B, T), and the state.
 
-        Only those are looked up, so that the cost does not grow with V.
+        Only the targets are looked up, so the cost does not depend on V.
         """
         histories, state = self._histories(ids, state)
         followers = targets.reshape(-1).astype(np.int64)
@@ -115,7 +115,7 @@ class MarkovModel:
         return whole[:, last].reshape(lanes * steps, self.order), whole[:, steps:]
 
     def _descend(self, histories: RecentSymbols) -> Iterator[tuple[_Level, Integers, Integers]]:
-        """Yield each length's distributions, the rows of ``histories`` (R, k) whose context was seen, and its place."""
+        """Yield for each length its level, the rows of ``histories`` (R, k) with a known context, and its index."""
         rows: Integers = np.arange(len(histories))
         contexts: Integers = np.zeros(len(histories), np.int64)
         for length, level in enumerate(self._levels):
@@ -128,7 +128,7 @@ class MarkovModel:
             yield level, rows, contexts
 
     def _probabilities(self, histories: RecentSymbols) -> NDArray[np.float64]:
-        """Return p (R, V) of the symbol that follows each of ``histories`` (R, k)."""
+        """Return p (R, V) of the next symbol after each of ``histories`` (R, k)."""
         mixed = np.full((len(histories), self.vocabulary_size), 1 / self.vocabulary_size)
         for level, rows, contexts in self._descend(histories):
             kinds = level.starts[contexts + 1] - level.starts[contexts]
@@ -138,30 +138,30 @@ class MarkovModel:
         return mixed
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Return the counts as arrays by name, which `from_tensors` takes."""
+        """Return the counts as arrays by name, for `from_tensors`."""
         return {
             f"{name}.{length}": getattr(level, name) for length, level in enumerate(self._counts) for name in _ARRAYS
         }
 
     @staticmethod
     def types(vocabulary_size: int) -> dict[str, str]:
-        """Return the type of each of those arrays, in safetensors' words."""
+        """Return the type of each of those arrays, by safetensors' name."""
         symbols = np.min_scalar_type(vocabulary_size - 1).itemsize * 8
         return dict(zip(_ARRAYS, ("I64", "I64", f"U{symbols}", "U32"), strict=True))
 
     @classmethod
     def from_tensors(cls, order: int, vocabulary_size: int, tensors: Mapping[str, NDArray[Any]]) -> Self:
-        """Return the model of counts that `tensors` returned; a stranger's go through `check_counts` first."""
+        """Return the model of the counts that `tensors` returned; validate untrusted ones by `check_counts` first."""
         return cls(_counts_in(order, tensors), vocabulary_size)
 
 
 def check_counts(order: int, vocabulary_size: int, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Raise CheckpointError unless these arrays, of the right names and types, are counts that a text could have."""
+    """Raise CheckpointError unless these arrays, of valid names and types, are consistent counts of a text."""
     levels = _counts_in(order, tensors)
     for length, level in enumerate(levels):
         if not _could_be_counted(level, levels[length - 1] if length else None, vocabulary_size):
             raise CheckpointError(
-                f"no text could have its counts of what follows {length} symbols. Use another checkpoint."
+                f"its counts of what follows {length} symbols are inconsistent. Use another checkpoint."
             )
 
 
@@ -173,7 +173,7 @@ _ARRAYS = ("contexts", "starts", "symbols", "counts")
 
 
 def _level(level: Counts, amounts: Integers, size: int) -> _Level:
-    """Return the distributions of ``level`` when its pairs count ``amounts`` (F,)."""
+    """Return the distributions of ``level`` from the counts ``amounts`` (F,) of its pairs."""
     owners, contexts = level.owners, len(level.contexts)
     totals = np.bincount(owners, weights=amounts, minlength=contexts)
     given = np.array([0.0, *_discounts(amounts)])[np.minimum(amounts, 3)]
@@ -184,7 +184,7 @@ def _level(level: Counts, amounts: Integers, size: int) -> _Level:
 
 
 def _discounts(amounts: Integers) -> tuple[float, ...]:
-    """Return what is taken from counts of 1, 2, and 3 or more: by counts of counts, as Chen & Goodman estimate it."""
+    """Return the discounts of counts of 1, 2, and 3 or more, by Chen & Goodman's estimate from counts of counts."""
     n = [int((amounts == count).sum()) for count in range(1, 5)]
     if 0 in n:
         return _USUAL_DISCOUNTS
@@ -194,7 +194,7 @@ def _discounts(amounts: Integers) -> tuple[float, ...]:
 
 
 def _could_be_counted(level: Counts, shorter: Counts | None, size: int) -> bool:
-    """Return whether all places lie where they must, so that reading never leaves an array."""
+    """Return whether all indices are sorted and within bounds, so that lookups never leave an array."""
     contexts, starts, symbols, counts = level.contexts, level.starts, level.symbols, level.counts
     if shorter is None and contexts.tolist() != [0]:
         return False
@@ -210,7 +210,7 @@ def _could_be_counted(level: Counts, shorter: Counts | None, size: int) -> bool:
 
 
 def _could_extend(level: Counts, shorter: Counts, size: int) -> bool:
-    """Return whether each pair of ``level`` extends one of ``shorter``, none of them more often than it stands."""
+    """Return whether each pair of ``level`` extends a pair of ``shorter``, at most as often as that occurs."""
     if np.any(level.contexts >= len(shorter.contexts) * size):
         return False
     known = shorter.pairs(size)

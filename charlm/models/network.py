@@ -1,9 +1,9 @@
-"""The same stack as a torch module, for training and for GPUs.
+"""The recurrent model as a torch module, for training and for GPUs.
 
-The recurrent work is done by torch's fused kernels (oneDNN, cuDNN), or by a plain loop over the steps of a cell that
-torch has no kernel for. The first layer is fed one-hot rows, so its product costs as many columns as there are symbols.
-For large vocabularies only the columns of symbols that stand in the window are gathered: the result is the same, and
-the cost grows with the window instead.
+The recurrent layers run on torch's fused kernels (oneDNN, cuDNN), or on a plain loop for a cell without a kernel. The
+first layer's input is one-hot, so the cost of its product grows with the vocabulary. For large vocabularies only the
+columns of symbols that occur in the window are gathered: the result is the same, and the cost grows with the window
+instead.
 
 Letters: B lanes, T steps, V symbols, E embedding size, L layers, H hidden units, U symbols in the window.
 """
@@ -35,11 +35,11 @@ __all__ = [
 ]
 
 _GATHER_ABOVE = 256
-"""Symbols above which a window's own columns are gathered; below, the dense product is as fast."""
+"""Vocabulary size above which columns are gathered; below, the dense product is as fast."""
 
 
 class RecurrentNetwork(nn.Module):
-    """[embedding →] recurrent layers → read-out; weights are drawn from ``seed``."""
+    """[embedding →] recurrent layers → read-out, with initial weights drawn from ``seed``."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, seed: int = 0) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class RecurrentNetwork(nn.Module):
         return self.head(self.dropout(hidden)), state
 
     def _read_gathered(self, ids: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
-        """Do what ``self.rnn`` does to one-hot rows, with the columns of the U symbols in ``ids`` alone."""
+        """Return what ``self.rnn`` returns for one-hot rows, using only the columns of the U symbols in ``ids``."""
         symbols, places = torch.unique(ids, return_inverse=True)  # (U,), (B, T)
         first, *others = self.rnn.parameters()
         weights = [first.index_select(1, symbols), *others]
@@ -79,16 +79,16 @@ class RecurrentNetwork(nn.Module):
         return hidden, state_of(after)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return a copy of every weight by torch's name, as `RecurrentModel` takes them."""
+        """Return a copy of every weight by torch's name, in the form that `RecurrentModel` takes."""
         return {name: value.detach().float().cpu().numpy().copy() for name, value in self.state_dict().items()}
 
     def load_tensors(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-        """Put in weights that `tensors` returned."""
+        """Load weights that `tensors` returned."""
         self.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
 
 
 def restarted(state: NetworkState, lanes: NDArray[np.bool_]) -> NetworkState:
-    """Return the state with those of its ``lanes`` (B,) at the beginning of a text again: zeros."""
+    """Return the state reset to zeros in those of its ``lanes`` (B,) that are True."""
     if state is None or not lanes.any():
         return state
     if lanes.all():
@@ -99,15 +99,15 @@ def restarted(state: NetworkState, lanes: NDArray[np.bool_]) -> NetworkState:
 
 
 def one_hot(ids: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """Return rows (B, T, size) that are zero but for a one at each id of ids (B, T)."""
+    """Return the one-hot rows (B, T, size) of ids (B, T)."""
     return torch.zeros(*ids.shape, size, dtype=dtype, device=ids.device).scatter_(-1, ids.unsqueeze(-1), 1)
 
 
 def initialize(network: RecurrentNetwork, seed: int) -> None:
-    """Draw first weights: orthogonal recurrent blocks, forget-gate bias 1, the rest as torch scales it.
+    """Draw initial weights: orthogonal recurrent blocks, forget-gate bias 1, the rest uniform with torch's bounds.
 
-    Orthogonal blocks neither stretch nor shrink the state (Saxe et al. 2014); a forget gate that starts open
-    lets gradients through from the first step (Gers et al. 2000; Jozefowicz et al. 2015).
+    Orthogonal blocks preserve the norm of the state (Saxe et al. 2014); an open forget gate lets gradients flow from
+    the first step (Gers et al. 2000; Jozefowicz et al. 2015).
     """
     generator = torch.Generator().manual_seed(seed)
     size, open_block = network.config.hidden_size, network.config.architecture.block_open
@@ -125,7 +125,7 @@ def initialize(network: RecurrentNetwork, seed: int) -> None:
 
 
 def _recurrent_layers(config: ModelConfig, width: int) -> nn.RNNBase | StepLoop:
-    """Return the layers on torch's kernel for this cell, or on a plain loop where there is none."""
+    """Return the recurrent layers: torch's module for this cell, or a `StepLoop` where torch has none."""
     architecture = config.architecture
     between = config.dropout if config.num_layers > 1 else 0.0
     if architecture.kernel is None:
@@ -137,7 +137,7 @@ def _recurrent_layers(config: ModelConfig, width: int) -> nn.RNNBase | StepLoop:
 
 
 def make_network(config: ModelConfig, vocabulary_size: int, seed: int, device: torch.device) -> RecurrentNetwork:
-    """Return a network with fresh weights on a device; raises ConfigError when it does not fit there."""
+    """Return a network with initial weights on a device; raises ConfigError when it does not fit into memory."""
     try:
         return RecurrentNetwork(config, vocabulary_size, seed).to(device)
     except (RuntimeError, MemoryError) as error:
@@ -150,12 +150,12 @@ def make_network(config: ModelConfig, vocabulary_size: int, seed: int, device: t
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which the network computes in ``precision``, float32 or bfloat16."""
+    """Return the autocast context for ``precision``, float32 or bfloat16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def check_precision(network: RecurrentNetwork, device: torch.device, precision: str) -> None:
-    """Try one backward pass where the precision is one that not every machine has; raises ConfigError."""
+    """Raise ConfigError where the device does not support ``precision``, found by one backward pass."""
     if precision == "float32":
         return
     try:
@@ -164,17 +164,17 @@ def check_precision(network: RecurrentNetwork, device: torch.device, precision: 
             logits.sum().backward()
     except RuntimeError as error:
         raise ConfigError(
-            f"training.precision: {precision} cannot be trained with on this {device.type} "
+            f"training.precision: {precision} is not supported on this {device.type} "
             f"({str(error).splitlines()[0]}). Use float32."
         ) from error
     network.zero_grad()
 
 
 class NetworkModel:
-    """A RecurrentNetwork as a LanguageModel: NumPy outside, torch and its device inside.
+    """A RecurrentNetwork as a LanguageModel: takes and returns NumPy arrays, computes with torch on a device.
 
-    With ``end``, the id that stands before every item, a stretch that begins with it starts afresh: torch's fused
-    kernels cannot do so in its midst.
+    With ``end``, the id of ``<end>``, the state is reset where a stretch begins with it; fused kernels cannot reset it
+    within a stretch.
     """
 
     def __init__(self, network: RecurrentNetwork, device: torch.device, end: int | None = None) -> None:
@@ -188,7 +188,7 @@ class NetworkModel:
         return self._network.vocabulary_size
 
     def start(self, batch_size: int) -> NetworkState:
-        """Return the state at the beginning of texts."""
+        """Return the initial state."""
         return None
 
     def step(self, ids: Symbols, state: NetworkState) -> tuple[Logits, NetworkState]:

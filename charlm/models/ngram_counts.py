@@ -4,8 +4,8 @@
                order 1    a│ b 2      b│ a 1
 
 A context of n symbols is a context of n − 1 symbols and the symbol that precedes it. Its key is therefore the single
-number (place of the shorter context) · V + (the older symbol), whatever its length. All arrays are sorted: looking up
-is a binary search, and counting is a sort.
+number (index of the shorter context) · V + (the older symbol), for any length. All arrays are sorted: a lookup is a
+binary search, and counting is a sort.
 
 Letters: N symbols of a text, V symbols of the vocabulary, C contexts, F pairs of a context and what follows it.
 """
@@ -22,32 +22,32 @@ Integers = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Counts:
-    """All contexts of one length, and what follows each."""
+    """All contexts of one length, and the counts of the symbols that follow each."""
 
-    contexts: Integers  # (C,) keys, rising; of the empty context, 0
+    contexts: Integers  # (C,) keys, rising; 0 for the empty context
     starts: Integers  # (C + 1,), where the followers of each context begin
     symbols: Integers  # (F,), rising within a context
     counts: Integers  # (F,), at least 1
 
     def pairs(self, size: int) -> Integers:
-        """Return one number for each pair (F,), rising: (place of the context) · V + (what follows); ``size`` is V."""
+        """Return one number for each pair (F,), rising: (index of its context) · V + (its symbol); ``size`` is V."""
         return self.owners * size + self.symbols
 
     @property
     def owners(self) -> Integers:
-        """The place of each pair's context (F,)."""
+        """The index of each pair's context (F,)."""
         return np.repeat(np.arange(len(self.contexts)), np.diff(self.starts))
 
 
 def counted(ids: NDArray[Any], order: int, size: int, end: int | None = None) -> Iterator[Counts]:
     """Yield the counts of contexts of 0, 1, … ``order`` symbols of ids (N,) below ``size``, shortest first.
 
-    With ``end``, the id between separate items, a context reaches back to the end before its item and no further,
-    and the end before the first item follows nothing.
+    With ``end``, the id of ``<end>``, a context reaches back to the ``<end>`` before its item and no further, and the
+    ``<end>`` before the first item is not counted.
     """
     text = ids.astype(np.int64)
     places = np.arange(len(text))
-    preceding = places if end is None else places - _last_ends(text, end)  # symbols that a context may reach back over
+    preceding = places if end is None else places - _last_ends(text, end)  # longest context at each place
     if end is not None:
         places = places[1:]
     keys, numbers = np.zeros(1, np.int64), np.zeros(len(places), np.int64)
@@ -60,7 +60,7 @@ def counted(ids: NDArray[Any], order: int, size: int, end: int | None = None) ->
 
 
 def _followers(keys: Integers, numbers: Integers, followers: Integers, size: int) -> Counts:
-    """Count what follows (N,) each context, given as ``numbers`` (N,): its places in ``keys`` (C,)."""
+    """Return the counts of ``followers`` (N,) by context; ``numbers`` (N,) are the indices of contexts in ``keys``."""
     pairs, counts = np.unique(numbers * size + followers, return_counts=True)
     starts = np.searchsorted(pairs, np.arange(len(keys) + 1) * size)
     symbols = (pairs % size).astype(np.min_scalar_type(size - 1))
@@ -68,16 +68,16 @@ def _followers(keys: Integers, numbers: Integers, followers: Integers, size: int
 
 
 def _last_ends(text: NDArray[np.int64], end: int) -> NDArray[np.int64]:
-    """Return for each place (N,) where the last end before it stands; for the first, its own place."""
+    """Return for each place (N,) the index of the last ``end`` before it; for the first place, 0."""
     ends = np.where(text == end, np.arange(len(text)), 0)
     return np.concatenate([[0], np.maximum.accumulate(ends)[:-1]])
 
 
 def continuations(level: Counts, longer: Counts, size: int) -> NDArray[np.int64]:
-    """Return for each pair of ``level`` (F,) how many different symbols stand before it.
+    """Return for each pair of ``level`` (F,) the number of distinct symbols that precede it.
 
-    Each time it stands at the beginning of a text or an item, before which there is nothing, counts for itself.
-    ``longer`` are the counts of contexts one symbol longer.
+    Each occurrence at the beginning of a text or item, which nothing precedes, counts as distinct. ``longer`` are
+    the counts of contexts one symbol longer.
     """
     shorter = np.searchsorted(level.pairs(size), (longer.contexts // size)[longer.owners] * size + longer.symbols)
     different = np.bincount(shorter, minlength=len(level.symbols))

@@ -1,4 +1,4 @@
-"""Logits → probabilities of the next symbol, and the surprisal of the symbol that came."""
+"""Logits → log-probabilities of the next symbol, and the surprisal of the target."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from charlm.models.language_model import Logits
 
 
 def log_softmax(logits: Logits) -> NDArray[np.float64]:
-    """Return ln softmax of logits (…, V) over the symbols."""
+    """Return the log-softmax (natural logarithm) of logits (…, V) over the symbols."""
     scores = logits.astype(np.float64)
     scores -= scores.max(axis=-1, keepdims=True)
     scores -= np.log(np.exp(scores).sum(axis=-1, keepdims=True))

@@ -1,7 +1,7 @@
 """A stack of recurrent cells with a linear read-out, in NumPy, as a LanguageModel.
 
-The weights are torch's own, arranged once for reading: matrices transposed, the two biases added where the
-equations allow, and the first layer's input product kept as a table with one row a symbol, because a
+The weights are torch's, prepared once for inference: matrices are transposed, the two biases added where the
+equations allow, and the first layer's input product stored as a table with one row per symbol, because a
 one-hot row times a matrix is one row of the matrix. An embedding is multiplied into the table.
 
 Letters: B texts, T steps, V symbols, H hidden units, G blocks of weights.
@@ -26,16 +26,16 @@ RecurrentState = tuple[Activations, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """One cell and its weights."""
+    """A cell and its weights."""
 
     cell: Cell
     input_weight: Array  # (H, G·H); in the first layer the table (V, G·H), with the bias in every row
     input_bias: Array  # (G·H,)
     hidden_weight: Array  # (H, G·H)
-    hidden_bias: Array | None  # (G·H,), only what could not be folded into the input's
+    hidden_bias: Array | None  # (G·H,), only what cannot be added to the input bias
 
     def step(self, from_input: Array, before: Activations) -> Activations:
-        """Return the activations that follow ``before``; ``from_input`` (B, G·H) holds the input's share."""
+        """Return the activations that follow ``before``; ``from_input`` (B, G·H) is the input product with bias."""
         from_hidden = before["hidden"] @ self.hidden_weight
         if self.hidden_bias is not None:
             from_hidden += self.hidden_bias
@@ -43,13 +43,13 @@ class Layer:
 
 
 class RecurrentModel:
-    """Recurrent layers and a read-out; a LanguageModel that needs no torch.
+    """Recurrent layers and a read-out: a LanguageModel that does not need torch.
 
     ``tensors`` are a RecurrentNetwork's, by torch's names and in torch's layout: ``rnn.weight_ih_l0``
     (G·H, V or E), ``rnn.weight_hh_l0`` (G·H, H), ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0`` (G·H,), …,
     ``head.weight`` (V, H), ``head.bias`` (V,) and, where there is one, ``embedding.weight`` (V, E).
-    With ``end``, the id that stands before every item, reading it starts afresh: items know nothing of each other.
-    Raises CheckpointError when one is missing or has another shape.
+    With ``end``, the id of ``<end>``, which precedes every item, reading it resets the state: items are independent.
+    Raises CheckpointError when a tensor is missing or has the wrong shape.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RecurrentModel:
         check_shapes(config, vocabulary_size, tensors)
         self.config = config
         self.cell = cell_of(config.kind, config.nonlinearity)
-        with np.errstate(all="ignore"):  # a stranger's weights may be as large as they please
+        with np.errstate(all="ignore"):  # untrusted weights may overflow
             self._layers = [_layer(self.cell, tensors, depth) for depth in range(config.num_layers)]
         self._table = self._layers[0].input_weight
         self._head_weight = np.ascontiguousarray(tensors["head.weight"].T)  # (H, V)
@@ -71,7 +71,7 @@ class RecurrentModel:
         return len(self._head_bias)
 
     def clamped(self, values: Mapping[tuple[int, int], float]) -> Self:
-        """Return the same model with hidden units held at values, by layer and index."""
+        """Return the model with hidden units, given by layer and index, clamped to values."""
         held = copy.copy(self)
         held._layers = [
             replace(layer, cell=ClampedCell(layer.cell, *zip(*there.items(), strict=True))) if there else layer
@@ -81,7 +81,7 @@ class RecurrentModel:
         return held
 
     def start(self, batch_size: int) -> RecurrentState:
-        """Return the state at the beginning of ``batch_size`` texts: zeros."""
+        """Return the initial state for ``batch_size`` texts: zeros."""
         zeros = np.zeros((batch_size, self.config.hidden_size), self._table.dtype)
         return tuple(dict.fromkeys(self.cell.memory, zeros) for _ in self._layers)
 
@@ -91,7 +91,7 @@ class RecurrentModel:
         return state[-1]["hidden"] @ self._head_weight + self._head_bias, state
 
     def advance(self, ids: Symbols, state: RecurrentState) -> RecurrentState:
-        """Read one symbol of each text, ids (B,), without asking for the next: every signal of every layer."""
+        """Read one symbol of each text, ids (B,); return the new state, with all signals of all layers."""
         if self._end is not None:
             state = tuple(_cleared(layer, ids == self._end) for layer in state)
         after = [self._layers[0].step(self._table[ids], state[0])]
@@ -103,7 +103,7 @@ class RecurrentModel:
     def read(self, ids: Symbols, state: RecurrentState) -> tuple[Logits, RecurrentState]:
         """Read a stretch of each text, ids (B, T); return logits (B, T, V) after each symbol, and the state.
 
-        Layer after layer, so that the products with inputs and read-out are made for all steps at once.
+        Computed layer by layer, so that the input products and the read-out are done for all steps at once.
         """
         ends = None if self._end is None else np.equal(ids.T, self._end)  # (T, B)
         hidden, last = _run(self._layers[0], self._table[ids.T], state[0], ends)
@@ -118,9 +118,9 @@ class RecurrentModel:
 def _run(
     layer: Layer, from_input: Array, activations: Activations, ends: NDArray[np.bool_] | None
 ) -> tuple[Array, Activations]:
-    """Step through from_input (T, B, G·H); return the hidden state after each step (T, B, H), and the last.
+    """Step through from_input (T, B, G·H); return the hidden state after each step (T, B, H), and the last activations.
 
-    Where there are ``ends`` (T, B), the state is cleared before the step.
+    Where ``ends`` (T, B) is True, the state is reset before the step.
     """
     hidden = np.empty((*from_input.shape[:2], activations["hidden"].shape[-1]), from_input.dtype)
     for t, share in enumerate(from_input):
@@ -132,14 +132,14 @@ def _run(
 
 
 def _cleared(activations: Activations, texts: NDArray[np.bool_]) -> Activations:
-    """Return activations with zeros for some of the texts (B,)."""
+    """Return activations reset to zeros in those ``texts`` (B,) that are True."""
     if not texts.any():
         return activations
     return {name: np.where(texts[:, None], values.dtype.type(0), values) for name, values in activations.items()}
 
 
 def tensor_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every tensor that a model of this config has."""
+    """Return the names and shapes of all tensors of a model of this config."""
     rows = config.architecture.blocks * config.hidden_size
     width = config.embedding_size or vocabulary_size
     shapes: dict[str, tuple[int, ...]] = {}
@@ -153,14 +153,14 @@ def tensor_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[
 
 
 def check_shapes(config: ModelConfig, vocabulary_size: int, tensors: Mapping[str, Array]) -> None:
-    """Raise CheckpointError unless ``tensors`` are exactly those of this config."""
+    """Raise CheckpointError unless ``tensors`` have exactly the names and shapes of this config."""
     expected = tensor_shapes(config, vocabulary_size)
     found = {name: tensor.shape for name, tensor in tensors.items()}
     for name in expected.keys() | found.keys():
         if expected.get(name) != found.get(name):
             raise CheckpointError(
-                f"the tensor {name} has shape {found.get(name, 'none')} where its config says "
-                f"{expected.get(name, 'none')}; this checkpoint is not whole."
+                f"the tensor {name} has shape {found.get(name, 'none')}, but its config requires "
+                f"{expected.get(name, 'none')}; this checkpoint is incomplete."
             )
 
 
@@ -169,7 +169,7 @@ def _input_weight(tensors: Mapping[str, Array], depth: int) -> Array:
 
 
 def _input_table(tensors: Mapping[str, Array]) -> Array:
-    """Return the first layer's share for each symbol, (V, G·H), without bias."""
+    """Return the first layer's input product for each symbol, (V, G·H), without bias."""
     weight = _input_weight(tensors, 0)  # (V or E, G·H)
     return tensors["embedding.weight"] @ weight if "embedding.weight" in tensors else weight
 

@@ -1,7 +1,7 @@
-"""A stack of any recurrent cell as a torch module: a plain loop, for cells that torch has no fused kernel for.
+"""A stack of any recurrent cell as a torch module: a plain loop, for cells without a fused kernel in torch.
 
-It runs the very class that NumPy reads and traces with (see charlm.models.cells), on tensors, so that autograd finds
-the gradients of the equations as they are written there. It is many times slower than a fused kernel.
+It runs the classes of charlm.models.cells, with which NumPy reads and traces texts, on tensors, so that autograd
+differentiates the same equations. It is many times slower than a fused kernel.
 
 Letters: B lanes, T steps, L layers, H hidden units, G blocks of weights.
 """
@@ -16,13 +16,13 @@ from torch.nn.functional import dropout, linear
 from charlm.models.cells import Cell
 
 NetworkState = Tensor | tuple[Tensor, ...] | None
-"""Hidden state (L, B, H), in a tuple with the cell state for an LSTM; None is the beginning of a text."""
+"""Hidden state (L, B, H), in a tuple with the cell state for an LSTM; None at the beginning of a text."""
 
 
 class StepLoop(nn.Module):
-    """Layers of one cell, as ``nn.RNNBase`` has them: names and layout of weights, state, dropout; batch first.
+    """Layers of one cell, with the interface of ``nn.RNNBase``: weight names and layout, state, dropout; batch first.
 
-    The weights are not drawn yet.
+    The weights are not initialized.
     """
 
     def __init__(self, cell: Cell, input_size: int, hidden_size: int, *, num_layers: int, dropout: float) -> None:
@@ -47,7 +47,7 @@ class StepLoop(nn.Module):
         return self.run(rows, state, list(self.parameters()))
 
     def run(self, rows: Tensor, state: NetworkState, weights: Sequence[Tensor]) -> tuple[Tensor, NetworkState]:
-        """Do what `forward` does with these weights, in the order of the module's own."""
+        """Compute `forward` with the given weights, in the order of the module's parameters."""
         if state is None:
             state = (rows.new_zeros(self.num_layers, len(rows), self.hidden_size),) * len(self.cell.memory)
         parts = state if isinstance(state, tuple) else (state,)
@@ -63,17 +63,17 @@ class StepLoop(nn.Module):
     def _layer(
         self, rows: Tensor, activations: dict[str, Any], weights: Sequence[Tensor]
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Step through rows (B, T, input); return each hidden state (B, T, H) and the last signals."""
+        """Step through rows (B, T, input); return the hidden states (B, T, H) and the last activations."""
         input_weight, hidden_weight, input_bias, hidden_bias = weights
         hidden = []
         for from_input in linear(rows, input_weight, input_bias).unbind(dim=1):  # (B, G·H) each
             from_hidden: Any = linear(activations["hidden"], hidden_weight, hidden_bias)
-            step: Any = self.cell.step  # written for arrays; tensors have all that it uses
+            step: Any = self.cell.step  # typed for arrays; tensors work, too
             activations = step(from_input, from_hidden, activations)
             hidden.append(activations["hidden"])
         return torch.stack(hidden, dim=1), activations
 
 
 def state_of(parts: Sequence[Tensor]) -> NetworkState:
-    """Return the state of these tensors (L, B, H), the hidden state first, in the form that torch's modules use."""
+    """Return tensors (L, B, H), hidden state first, as a state in the form that torch's modules use."""
     return tuple(parts) if len(parts) > 1 else parts[0]

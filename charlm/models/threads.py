@@ -1,8 +1,8 @@
-"""How many threads NumPy's BLAS computes with.
+"""The number of threads of NumPy's BLAS.
 
-One text at a time makes products that are too small to share: on a busy machine a second thread that is waited for at
-every step costs far more than it gives. Limits belong to the process, so they are entered and left around each
-computed piece, never across a ``yield``.
+The matrix products of a single text are too small for several threads: on a busy machine, waiting for a second thread
+at every step costs far more than it gains. Limits apply to the whole process, so they are set around each computed
+piece, never across a ``yield``.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ import numpy as np
 
 @contextmanager
 def computing(texts: int) -> Iterator[None]:
-    """Let NumPy compute for so many texts side by side: one BLAS thread for one text, BLAS's own number for more.
+    """Limit BLAS to one thread for one text, and leave its default for several texts in parallel.
 
-    Overflow is no warning meanwhile: the weights of a model may be as large as they please.
+    Warnings of overflow are suppressed: weights may be arbitrarily large.
     """
     with np.errstate(all="ignore"):
         if texts != 1:
@@ -29,7 +29,7 @@ def computing(texts: int) -> Iterator[None]:
 
 @cache
 def _controller() -> Any:
-    """Return what limits the libraries that NumPy has loaded; to look for them takes as long as ten characters."""
-    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 - only who reads a text needs it
+    """Return the controller of the BLAS libraries that NumPy has loaded; cached, since finding them is slow."""
+    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 - only needed to read a text
 
     return ThreadpoolController().select(user_api="blas")

@@ -1,1 +1,1 @@
-"""The folder that a run leaves: what lies in it, how it is found and read, and what may change when it resumes."""
+"""Run folders: their files, how they are found and read, and which settings may change when a run resumes."""

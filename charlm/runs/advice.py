@@ -1,7 +1,7 @@
-"""What to try next, in words: read off the evaluations of a run that has ended.
+"""Advice on what to try next, from the evaluations of a finished run.
 
-Each rule looks for one trouble and says nothing where it does not see it clearly. Losses are nats here, as in
-``metrics.jsonl``, and bits a character in what is said.
+Each rule detects one problem, and gives no advice in unclear cases. Losses are in nats here, as in ``metrics.jsonl``,
+and in bits per character in the sentences.
 """
 
 import sys
@@ -13,40 +13,40 @@ from typing import Any, Self
 from charlm.runs.step_report import bits_per_character
 
 _SLIGHT = 0.01
-"""Nats that make no difference to the text a model writes; so near to zero, shares of a loss say nothing."""
+"""Difference in nats that is negligible; for losses near zero, relative differences mean nothing."""
 
 _NOISE = 0.01
-"""Share by which a loss moves by itself: the halves of an epoch differ by as much."""
+"""Relative noise of a loss: the halves of an epoch differ by as much."""
 
 _ROSE = 0.05
-"""Share by which losses at a fitting rate do not rise; those at one too high rise by far more, again and again."""
+"""Relative rise of a loss that indicates a learning rate that is too high."""
 
 _SEEN_OFTEN = 2
-"""Evaluations that must agree, for one alone may be an outlier."""
+"""Number of evaluations that must agree, since one may be an outlier."""
 
 _CURVE = 4
-"""Evaluations of which at least one lies in the last quarter; the losses of fewer still speak of the beginning."""
+"""Minimum number of evaluations, so that at least one is in the last quarter of training."""
 
 _LAST_PART = 0.25
-"""Share of the training, at its end, that tells whether it ended too early."""
+"""Final fraction of training that is examined for a loss that still falls."""
 
 _MANY = 10
-"""Weights a character from which a model can memorize its text, and more text than it is given."""
+"""Weights per character above which a model can memorize its training text."""
 
 _FEW = 1 / 20
-"""Weights a character below which most models of a text have nothing to spare for it."""
+"""Weights per character below which most models are too small for their text."""
 
 _GAP = 0.3
-"""Share by which the validation loss lies above the training loss where text was memorized; sound runs have
-shown up to 0.24, as the end of a text differs from its beginning."""
+"""Relative excess of the validation loss over the training loss that indicates memorization; runs without it have
+shown up to 0.24, since the end of a text differs from its beginning."""
 
 _NO_GAP = 0.05
-"""Share within which both losses count as alike: all that was learned holds for text never seen as well."""
+"""Relative difference within which both losses count as equal: the model generalizes fully."""
 
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """One line of the history; losses are nats a character."""
+    """One line of the history; losses in nats per character."""
 
     step: int
     train: float
@@ -55,7 +55,7 @@ class _Evaluation:
 
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> Self | None:
-        """Return what a line of ``metrics.jsonl`` says; None where a number is missing, negative or not finite."""
+        """Return a line of ``metrics.jsonl``; None where a number is missing, negative or not finite."""
         values = [line.get(name) for name in ("step", "train_loss", "validation_loss", "learning_rate")]
         numbers = [
             float(value) for value in values if isinstance(value, int | float) and 0 <= value <= sys.float_info.max
@@ -65,7 +65,7 @@ class _Evaluation:
 
 @dataclass(frozen=True)
 class _Run:
-    """All that the rules look at."""
+    """The input of the rules."""
 
     evaluations: Sequence[_Evaluation]
     weights: int
@@ -74,11 +74,11 @@ class _Run:
 
 
 def advice(history: Sequence[Mapping[str, Any]], weights: int, characters: int, rollbacks: int = 0) -> list[str]:
-    """Return up to three sentences on what to try next, the most important first; none where all went well.
+    """Return up to three sentences on what to try next, most important first; empty when no problem was found.
 
-    ``history`` holds the lines of ``metrics.jsonl`` (`charlm.runs.step_report.StepReport.metrics`), of which odd ones
-    are left out; ``weights`` counts the model's parameters, ``characters`` those of the training text,
-    ``rollbacks`` how often training diverged and was rolled back.
+    ``history`` are the lines of ``metrics.jsonl`` (`charlm.runs.step_report.StepReport.metrics`); invalid lines are
+    ignored. ``weights`` is the number of the model's parameters, ``characters`` the length of the training text,
+    ``rollbacks`` the number of times training diverged and was rolled back.
     """
     evaluations = [evaluation for line in history if (evaluation := _Evaluation.read(line))]
     run = _Run(evaluations, weights, characters, rollbacks)
@@ -86,7 +86,7 @@ def advice(history: Sequence[Mapping[str, Any]], weights: int, characters: int, 
 
 
 def _rate(run: _Run) -> str | None:
-    """Say that the learning rate was too high."""
+    """Return advice where the learning rate was too high."""
     trouble = _diverged(run) or _rose(run.evaluations) or _ended_worse(run.evaluations)
     if not trouble:
         return None
@@ -101,7 +101,7 @@ def _diverged(run: _Run) -> str | None:
 
 
 def _rose(evaluations: Sequence[_Evaluation]) -> str | None:
-    """Tell of a rise of both losses at once: one alone is overfitting, or a harder part of the training text."""
+    """Report a rise of both losses; of one alone, overfitting or a harder part of the text may be the cause."""
     for here, following in pairwise(range(1, len(evaluations))):
         before = min(evaluations[:here], key=lambda evaluation: evaluation.train)
         lowest = min(evaluation.validation for evaluation in evaluations[:here])
@@ -110,7 +110,7 @@ def _rose(evaluations: Sequence[_Evaluation]) -> str | None:
             for risen in (evaluations[here], evaluations[following])
         ):
             return (
-                f"The training loss rose from {_bits(before.train)} bits a character at step {before.step:,} to "
+                f"The training loss rose from {_bits(before.train)} bits per character at step {before.step:,} to "
                 f"{_bits(evaluations[following].train)} at step {evaluations[following].step:,}"
             )
     return None
@@ -122,11 +122,11 @@ def _ended_worse(evaluations: Sequence[_Evaluation]) -> str | None:
     first, last = evaluations[0], evaluations[-1]
     if not (_above(last.train, first.train, _NOISE) and _above(last.validation, first.validation, _NOISE)):
         return None
-    return f"Training ended at {_bits(last.train)} bits a character, worse than the {_bits(first.train)} it began with"
+    return f"Training ended at {_bits(last.train)} bits per character, worse than the initial {_bits(first.train)}"
 
 
 def _length(run: _Run) -> str | None:
-    """Say that training went on for too long, or not for long enough."""
+    """Return advice where training was too long or too short."""
     return _overfitting(run.evaluations) or _still_falling(run.evaluations)
 
 
@@ -140,8 +140,8 @@ def _overfitting(evaluations: Sequence[_Evaluation]) -> str | None:
     last = since[-1].validation
     return (
         f"Overfitting since step {best.step:,}: the validation loss rose by {_bits(last - best.validation)} to "
-        f"{_bits(last)} bits a character while the training loss fell. The best checkpoint, of that step, is kept; "
-        "more text, model.dropout or fewer units (model.hidden_size) help, and training.patience stops in time."
+        f"{_bits(last)} bits per character while the training loss fell. The best checkpoint, of that step, is kept. "
+        "More text, model.dropout or fewer units (model.hidden_size) help; training.patience stops training early."
     )
 
 
@@ -157,18 +157,18 @@ def _still_falling(evaluations: Sequence[_Evaluation]) -> str | None:
         return None
     return (
         f"The validation loss was still falling, by {1 - last.validation / before.validation:.1%} to "
-        f"{_bits(last.validation)} bits a character in the last quarter: train longer, with more training.epochs "
+        f"{_bits(last.validation)} bits per character in the last quarter: train longer, with more training.epochs "
         "(or training.steps)."
     )
 
 
 def _size(run: _Run) -> str | None:
-    """Say that the model is too large or too small for its text."""
+    """Return advice where the model is too large or too small for its text."""
     if len(run.evaluations) < _CURVE:
         return None
     last = run.evaluations[-1]
     counts = f"{run.weights:,} weights for {run.characters:,} characters"
-    losses = f"{_bits(last.train)} bits a character in training, {_bits(last.validation)} in validation"
+    losses = f"{_bits(last.train)} bits per character in training, {_bits(last.validation)} in validation"
     if run.weights > _MANY * run.characters and _above(last.validation, last.train, _GAP):
         return (
             f"The model is large for its text, {counts}, and memorized it ({losses}): try more text or a "
@@ -177,19 +177,19 @@ def _size(run: _Run) -> str | None:
     alike = last.train > _SLIGHT and not _above(last.validation, last.train, _NO_GAP)
     if run.weights < _FEW * run.characters and alike:
         return (
-            f"The model is small for its text, {counts}, and does equally well on text it never saw ({losses}): a "
-            "larger model.hidden_size would learn more."
+            f"The model is small for its text, {counts}, and predicts held-out text equally well ({losses}): try a "
+            "larger model.hidden_size."
         )
     return None
 
 
 def _best(evaluations: Sequence[_Evaluation]) -> _Evaluation | None:
-    """Return the first evaluation of the lowest validation loss."""
+    """Return the first evaluation with the lowest validation loss."""
     return min(evaluations, key=lambda evaluation: evaluation.validation, default=None)
 
 
 def _above(higher: float, lower: float, share: float) -> bool:
-    """Return whether a loss is more than slightly, and by more than that share, above another."""
+    """Return whether a loss is higher than another by more than `_SLIGHT` nats and by more than ``share`` of it."""
     return higher - lower > _SLIGHT and higher > lower * (1 + share)
 
 

@@ -3,15 +3,15 @@
     runs/
     ├── latest                       a text file: the newest run's name
     └── tales-lstm/
-        ├── config.yaml              every setting of the run
-        ├── metrics.jsonl            one line an evaluation
-        ├── report.html              the same as a page, for people
+        ├── config.yaml              all settings of the run
+        ├── metrics.jsonl            one line per evaluation
+        ├── report.html              a page with plots of the metrics
         ├── best.safetensors         weights at the lowest validation loss
-        └── step-00001200.safetensors    all there is to know, of the last few saves
+        └── step-00001200.safetensors    full checkpoints of the last few saves
 
-The order of a save is: metrics line, best, then the full checkpoint, which is the commit; then it is
-read back and verified, and only then are older ones deleted. Whoever resumes trusts the full checkpoint and
-repairs what comes before it. One process at a time holds the folder.
+A save writes the metrics line, the best weights, then the full checkpoint, which is the commit; it is read back and
+verified before older ones are deleted. Resuming relies on the full checkpoint and restores the other files to it. The
+folder is locked by one process at a time.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ from charlm.whole_file import force_to_disk, remove_abandoned, write_whole_file
 
 
 class RunDirectory:
-    """One run's folder, and the only thing that writes into it.
+    """The locked folder of one run.
 
-    Raises ConfigError when another process holds it.
+    Raises ConfigError when another process has locked it.
     """
 
     def __init__(self, path: Path, keep: int) -> None:
@@ -49,19 +49,19 @@ class RunDirectory:
 
     @classmethod
     def create(cls, config: Config) -> Self:
-        """Make a new folder for a run, never an old one again: a taken name gets a number.
+        """Create a new folder for a run; if the name is taken, a number is appended.
 
-        Raises StorageError when the disk refuses.
+        Raises StorageError when writing fails.
         """
         parent, name = Path(config.run.directory), config.run.name
         try:
             parent.mkdir(parents=True, exist_ok=True)
             path = _make_new(parent, name)
-            for folder in (parent, *parent.absolute().parents[:1]):  # a new folder's name must survive a power cut too
+            for folder in (parent, *parent.absolute().parents[:1]):  # a new entry must survive a power failure
                 force_to_disk(folder)
         except OSError as error:
             raise StorageError(
-                f"{parent / name}: cannot make the run's folder ({error.strerror}).",
+                f"{parent / name}: cannot create the run's folder ({error.strerror}).",
                 "Choose another run.directory.",
                 kind="no run folder",
             ) from error
@@ -70,14 +70,14 @@ class RunDirectory:
         try:
             write_whole_file(path / "config.yaml", resolved_yaml(config).encode())
         except StorageError:
-            with contextlib.suppress(OSError):  # what could not begin leaves its name to the next
+            with contextlib.suppress(OSError):  # free the name of a run that could not start
                 path.rmdir()
             raise
         return run
 
     @classmethod
     def reopen(cls, config: Config) -> Self | None:
-        """Return the folder that a run of this name left, with nothing changed in it; None when there is none."""
+        """Return the existing folder of a run, unchanged; None when there is none."""
         path = Path(config.run.directory, config.run.name)
         return cls(path, config.run.keep) if path.is_dir() else None
 
@@ -88,41 +88,41 @@ class RunDirectory:
         self.close()
 
     def close(self) -> None:
-        """Let other processes have the folder."""
+        """Unlock the folder."""
         self._release()
 
     @property
     def best(self) -> Path:
-        """Where the weights of the lowest validation loss lie."""
+        """The path of the weights with the lowest validation loss."""
         return self.path / BEST
 
     def config(self) -> Config | None:
-        """Return the settings that lie in the folder; None where they cannot be read."""
+        """Return the settings in the folder; None where they cannot be read."""
         path = self.path / "config.yaml"
         try:
-            return read_config(path) if path.is_file() else None  # a pipe would wait for ever
+            return read_config(path) if path.is_file() else None  # opening a pipe would block
         except (ConfigError, OSError):
             return None
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of ``metrics.jsonl``; whatever is not such a line is left out."""
+        """Return the lines of ``metrics.jsonl``; invalid lines are ignored."""
         return [metrics for _, metrics in metrics_lines(self.path)]
 
     def record(self, metrics: Mapping[str, Any]) -> None:
-        """Add one line to ``metrics.jsonl``; raises StorageError when the disk refuses."""
+        """Append one line to ``metrics.jsonl``; raises StorageError when writing fails."""
         self._write_metrics([line for line, _ in metrics_lines(self.path)] + [json.dumps(metrics)])
 
     def save_report(self, page: str) -> None:
-        """Put the run's page in the place of the one before."""
+        """Write the run's page, replacing the previous one."""
         write_whole_file(self.path / REPORT, page.encode())
 
     def save_best(self, checkpoint: Checkpoint) -> None:
-        """Keep these weights as the best so far."""
+        """Write the weights as the best so far."""
         checkpoint.weights_only().save(self.best)
         self._point_latest_here()
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Keep a full checkpoint, verify it, then delete those past ``run.keep``."""
+        """Write a full checkpoint, verify it, then delete those beyond ``run.keep``."""
         path = self.path / step_name(checkpoint.progress.step)
         checkpoint.save(path)
         self._point_latest_here()
@@ -130,10 +130,10 @@ class RunDirectory:
         self._delete_older(checkpoint.progress.step)
 
     def rewind(self, found: Resumable | None, config: Config) -> None:
-        """Make the folder what it was when that checkpoint was saved (None: when the run began), to go on from there.
+        """Restore the folder to the state in which ``found`` was saved (None: to the start of the run).
 
-        Damaged files are set aside under another name, metrics of later steps and what killed processes left are
-        dropped, and the best is written again where this checkpoint is it.
+        Damaged checkpoints are renamed, metrics of later steps and temporary files are deleted, and the best weights
+        are written again where this checkpoint has them.
         """
         for folder in (self.path, self.path.parent):
             remove_abandoned(folder)
@@ -150,14 +150,14 @@ class RunDirectory:
         self._delete_older(progress.step)
 
     def _delete_older(self, step: int) -> None:
-        """Delete the full checkpoints that are past ``run.keep``, counted back from this step's."""
+        """Delete the full checkpoints beyond ``run.keep``, counted back from this step's."""
         until = [path for path in full_checkpoints(self.path) if (step_of(path) or 0) <= step]
         for old in until[: -self._keep]:
             with contextlib.suppress(OSError):  # the next save tries again
                 old.unlink()
 
     def best_step(self) -> int | None:
-        """Return the step of the best weights that lie here; None when there are none, or they are damaged."""
+        """Return the step of the best weights; None when they are missing or damaged."""
         try:
             return Checkpoint.load(self.best).progress.step
         except CheckpointError:
@@ -168,27 +168,27 @@ class RunDirectory:
 
     def _point_latest_here(self) -> None:
         latest, line = self.path.parent / LATEST, f"{self.path.name}\n".encode()
-        with contextlib.suppress(OSError):  # what cannot be read is written anew
+        with contextlib.suppress(OSError):  # an unreadable file is written again
             if first_bytes(latest) == line:
                 return
         write_whole_file(latest, line)
 
 
 def checkpoint_sizes(config: Config, vocabulary_size: int) -> tuple[int, int]:
-    """Return about how many bytes the best and a full checkpoint of a network take: their tensors."""
+    """Return the approximate sizes in bytes of the best and of a full checkpoint: those of their tensors."""
     weights, optimizer, state = sizes(config, vocabulary_size)
     return weights, weights + optimizer + state
 
 
 def check_space(config: Config, vocabulary_size: int, run: Path | None = None) -> None:
-    """Raise StorageError unless the disk has room for all that a run of this config keeps at a time.
+    """Raise StorageError unless the disk has space for all checkpoints that a run of this config keeps.
 
-    The files in the folder ``run``, of a run that goes on, make room for the new ones.
+    The space of checkpoints in ``run``, the folder of a resumed run, counts as free.
     """
     parent = Path(config.run.directory)
     if (parent / LATEST).is_dir():
         raise StorageError(
-            f"{parent / LATEST}: the newest run's name belongs here, but this is a folder. Move it away."
+            f"{parent / LATEST}: expected a file with the newest run's name, found a folder. Move it away."
         )
     best, full = checkpoint_sizes(config, vocabulary_size)
     needed = (config.run.keep + 1) * full + 2 * best
@@ -196,33 +196,34 @@ def check_space(config: Config, vocabulary_size: int, run: Path | None = None) -
     folder = next(place for place in (parent, *parent.absolute().parents) if place.is_dir())
     try:
         free = shutil.disk_usage(folder).free + there
-    except OSError:  # a disk that does not tell its room may have it
+    except OSError:  # free space is unknown
         return
     if free < needed:
         raise StorageError(
-            f"{parent / config.run.name}: this run keeps up to {needed / 1e6:,.1f} MB ({config.run.keep} full "
-            f"checkpoints, one more while it is written, and the best), and {free / 1e6:,.1f} MB are free.",
+            f"{parent / config.run.name}: this run needs up to {needed / 1e6:,.1f} MB ({config.run.keep} full "
+            f"checkpoints, one more while it is written, and the best), but {free / 1e6:,.1f} MB are free.",
             "Free some space, lower run.keep, or choose another run.directory.",
             kind="no space",
         )
 
 
 def _locked(path: Path) -> int:
-    """Return a descriptor that holds the folder for this process until it is closed, or the process dies."""
+    """Return a file descriptor that keeps the folder locked until it is closed or the process ends."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError as error:
-        raise StorageError(f"{path}: cannot open the run's folder ({error.strerror}). Choose another place.") from error
+        problem = f"{path}: cannot open the run's folder ({error.strerror})."
+        raise StorageError(problem, "Choose another run.directory.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
         raise ConfigError(
             f"{path}: another process is training this run.",
-            "Wait until it has ended, or choose another run.name.",
+            "Wait until it has finished, or choose another run.name.",
             kind="run in use",
         ) from error
-    except OSError:  # some network file systems know no locks
+    except OSError:  # some network file systems have no locks
         pass
     return descriptor
 

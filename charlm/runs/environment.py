@@ -1,4 +1,4 @@
-"""What a model was made with, as far as Python alone knows it."""
+"""The software environment of a run, without torch."""
 
 import platform
 
@@ -8,7 +8,7 @@ from charlm.version import __version__
 
 
 def software() -> dict[str, str]:
-    """Return the versions of what every model is made with, and the platform."""
+    """Return the versions of charlm, NumPy and Python, and the platform."""
     return {
         "charlm": __version__,
         "numpy": np.__version__,

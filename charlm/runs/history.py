@@ -1,6 +1,6 @@
-"""Runs, read without changing anything: their settings and how training went.
+"""Read-only access to runs: their settings and evaluations.
 
-A run that is under way is read as any other; whatever of its metrics is not usable is left out.
+A run in progress can be read, too; invalid lines of its metrics are ignored.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from charlm.runs.metrics import METRICS, Evaluation, metrics_lines
 from charlm.runs.resume_policy import Change, changes
 
 CONFIG = "config.yaml"
-"""The file of a run that holds every setting."""
+"""The file of a run with all its settings."""
 REPORT = "report.html"
-"""The file of a run that is its page."""
+"""The file of a run with its page."""
 UNREAD = "—"
-"""Stands for the value of a setting that a run's kind of model does not read."""
+"""Placeholder for a setting that a run's kind of model does not use."""
 NAMES = frozenset({"run.name", "run.directory"})
-"""Settings that say what a run is called, not what it is."""
+"""Settings that name a run and do not affect its results."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,21 @@ class History:
     """Its folder."""
     config: Config
     evaluations: tuple[Evaluation, ...]
-    """By step; none before the first evaluation."""
+    """In order of step; empty before the first evaluation."""
 
     @property
     def name(self) -> str:
-        """The folder's name, which is what commands call the run."""
+        """The folder's name, by which commands refer to the run."""
         return self.path.name or self.path.resolve().name
 
     @property
     def model(self) -> str:
-        """Kind and size in a few words, such as lstm 2 × 128."""
+        """Kind and size of the model, such as "lstm 2 × 128"."""
         return self.config.model.description
 
     @cached_property
     def best(self) -> Evaluation | None:
-        """The evaluation with the lowest validation loss, the first of equals; None before there is one."""
+        """The first evaluation with the lowest validation loss; None before there is one."""
         known = [evaluation for evaluation in self.evaluations if evaluation.validation_loss is not None]
         return min(known, key=lambda evaluation: evaluation.validation_loss or 0.0, default=None)
 
@@ -60,13 +60,13 @@ class History:
         return self.evaluations[-1] if self.evaluations else None
 
     def course(self, name: str) -> list[tuple[int, float]]:
-        """Return an attribute of the evaluations over the characters seen, where it is known."""
+        """Return pairs (characters trained on, value) of an attribute of the evaluations, where it is known."""
         pairs = [(evaluation.characters, getattr(evaluation, name)) for evaluation in self.evaluations]
         return [(characters, value) for characters, value in pairs if value is not None]
 
     @property
     def chosen(self) -> list[Change]:
-        """Every setting that is not at its default; the text and the names of the run have none."""
+        """All settings that are not at their default, except the text and the names of the run."""
         plain = Config(data=DataConfig(path=self.config.data.path))
         return [change for change in changes(plain, self.config) if change.key not in NAMES]
 
@@ -77,7 +77,7 @@ class Unreadable:
 
     path: Path
     error: CharlmError
-    """What is wrong with it."""
+    """Why it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -86,29 +86,28 @@ class Difference:
 
     key: str
     values: tuple[object, ...]
-    """One a run."""
+    """One per run."""
 
 
 def read_history(path: Path) -> History:
     """Read the run in this folder.
 
-    Raises ConfigError when it is not a run's folder, or this charlm cannot read its config, and StorageError when the
-    disk refuses.
+    Raises ConfigError when it is not a run's folder or its config is not valid, and StorageError when reading fails.
     """
     if not _is_run(path):
         raise ConfigError(
-            f"{path}: there is no {CONFIG} here, so this is not a run's folder.", "Name one.", kind="not a run"
+            f"{path}: not a run's folder: it contains no {CONFIG}.", "Name a run's folder.", kind="not a run"
         )
     try:
         config = read_config(path / CONFIG)
     except ConfigError as error:
-        reason = "this run's config cannot be read; perhaps another version of charlm wrote it"
+        reason = "cannot read this run's config, possibly written by another version of charlm"
         raise error.at(f"{path}: {reason}") from error
     return history_of(path, config)
 
 
 def history_of(path: Path, config: Config) -> History:
-    """Return how a run of ``config`` in this folder went so far; raises StorageError when the disk refuses."""
+    """Return the history of a run of ``config`` in this folder; raises StorageError when reading fails."""
     evaluations: dict[int, Evaluation] = {}
     for _, metrics in metrics_lines(path):
         with contextlib.suppress(ValidationError):
@@ -118,29 +117,29 @@ def history_of(path: Path, config: Config) -> History:
 
 
 def find_run(name: str, directory: Path) -> Path:
-    """Return the folder that ``name`` means: a path, or a run's name in ``directory``; raises ConfigError."""
+    """Return the folder of a run given by path or by its name in ``directory``; raises ConfigError if there is none."""
     for path in (Path(name), directory / name):
         if name and _is_run(path):
             return path
     names = ""
     with contextlib.suppress(OSError):
         names = ", ".join(path.name for path in _run_folders(directory))
-    problem = f"{name}: no such run in {directory}/, and not a run's folder."
+    problem = f"{name}: not a run's folder, and no such run in {directory}/."
     if names:
         raise ConfigError(problem, f"Runs there: {names}.")
     raise ConfigError(f"{problem} There are no runs there.", "Name another folder.", kind="no runs")
 
 
 def read_runs(directory: Path) -> tuple[list[History], list[Unreadable]]:
-    """Read all runs in a directory, the one that was trained on longest ago first, and tell which cannot be read.
+    """Return all runs in a directory, least recently trained first, and those that cannot be read.
 
-    Raises ConfigError when there is no such directory.
+    Raises ConfigError when the directory cannot be read.
     """
     try:
         folders = _run_folders(directory)
     except OSError as error:
         raise ConfigError(
-            f"{directory}/: cannot look for runs in this folder ({error.strerror}).",
+            f"{directory}/: cannot read this folder of runs ({error.strerror}).",
             "Train one, or name another folder.",
             kind="no folder of runs",
         ) from error
@@ -154,7 +153,7 @@ def read_runs(directory: Path) -> tuple[list[History], list[Unreadable]]:
 
 
 def latest_name(directory: Path) -> str | None:
-    """Return the name of the run that last saved a checkpoint in this directory; None when none is named."""
+    """Return the name of the run that last saved a checkpoint in this directory; None when there is none."""
     try:
         return first_bytes(directory / LATEST).decode("utf-8").strip() or None
     except (OSError, UnicodeDecodeError):
@@ -162,9 +161,9 @@ def latest_name(directory: Path) -> str | None:
 
 
 def differences(configs: Sequence[Config]) -> list[Difference]:
-    """Return every setting in which configs differ, in the order of the config; what they are called does not count.
+    """Return all settings in which configs differ, in the order of the config, except the names of the runs.
 
-    Only runs whose kind of model reads a setting can differ in it; the others have it as `UNREAD`.
+    Runs whose kind of model does not use a setting have the value `UNREAD`, which does not count as different.
     """
     trees = [config.model_dump() for config in configs]
     rows = []
@@ -187,10 +186,10 @@ def _run_folders(directory: Path) -> list[Path]:
 def _is_run(path: Path) -> bool:
     try:
         return (path / CONFIG).is_file()
-    except OSError:  # a name that no folder can have, or one that is not ours to look into
+    except OSError:  # an invalid name, or no permission
         return False
 
 
 def _trained_at(run: Path) -> float:
-    """Return when a run last wrote its config or its metrics, in seconds."""
+    """Return when a run last wrote its config or metrics, in seconds since the epoch."""
     return max(path.stat().st_mtime for path in (run / CONFIG, run / METRICS) if path.exists())

@@ -1,4 +1,4 @@
-"""How a checkpoint is found: by file, by run, or the latest of all; and where a run can resume from."""
+"""Finding a checkpoint: by file, by run, or of the latest run; and the one from which a run can resume."""
 
 import os
 import stat
@@ -9,29 +9,29 @@ from charlm.checkpoint.checkpoint import Checkpoint, step_of
 from charlm.errors import CheckpointError, DamagedCheckpointError
 
 BEST = "best.safetensors"
-"""The file of a run that holds the weights at the lowest validation loss."""
+"""The file of a run with the weights at the lowest validation loss."""
 LATEST = "latest"
-"""The text file beside the runs that holds the newest one's name."""
+"""The text file beside the runs with the name of the newest."""
 
 _LONGEST_NAME = 255
-"""Bytes of it that are read."""
+"""Maximum length of that name, in bytes."""
 
 
 @dataclass(frozen=True)
 class Resumable:
-    """Where a run can resume from."""
+    """The checkpoint from which a run can resume."""
 
     checkpoint: Checkpoint
-    """The newest full checkpoint that is whole."""
+    """The newest full checkpoint that is not damaged."""
     damaged: dict[Path, str]
-    """Newer ones that are not, and what is wrong with each."""
+    """Newer checkpoints that are damaged, and the problem of each."""
 
 
 def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
-    """Return the checkpoint file that ``name`` means: a file, a run's folder, or a run's name.
+    """Return the path of a checkpoint given by file, run folder, or name of a run in ``directory``.
 
-    A run stands for its best checkpoint, and no name at all for the latest run in ``directory``. Raises
-    CheckpointError when there is none.
+    Of a run, it is the best checkpoint; for None, that of the latest run in ``directory``. Raises CheckpointError when
+    there is none.
     """
     if name is None:
         return _best_in(directory / _latest_name(directory))
@@ -39,7 +39,7 @@ def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
     if os.path.isfile(given):
         return given
     folders = [run for run in (given, directory / name) if os.path.isdir(run)]
-    if folders:  # a folder of that name may stand in the way of the run that is meant
+    if folders:  # prefer a run over another folder of the same name
         return _best_in(next((run for run in folders if os.path.isfile(run / BEST)), folders[0]))
     raise CheckpointError(
         f"{name}: no such checkpoint file, run folder or run in {directory}/. {_known_runs(directory)}"
@@ -47,18 +47,18 @@ def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
 
 
 def open_checkpoint(name: str | None, directory: Path = Path("runs")) -> tuple[Path, Checkpoint]:
-    """Find, read and verify the checkpoint that ``name`` means; return where it lies too.
+    """Find, read and verify a checkpoint; return its path and the checkpoint.
 
-    Raises as `find_checkpoint` and `Checkpoint.load` do.
+    Raises like `find_checkpoint` and `Checkpoint.load`.
     """
     path = find_checkpoint(name, directory)
     return path, Checkpoint.load(path)
 
 
 def newest_checkpoint(run: Path) -> Resumable | None:
-    """Return the newest whole full checkpoint of a run; None when it has saved none yet.
+    """Return the newest undamaged full checkpoint of a run; None when it has saved none yet.
 
-    Raises CheckpointError when all are damaged, or one is of another format.
+    Raises CheckpointError when all are damaged, or one has an unsupported format.
     """
     damaged: dict[Path, str] = {}
     for path in reversed(full_checkpoints(run)):
@@ -68,12 +68,12 @@ def newest_checkpoint(run: Path) -> Resumable | None:
             damaged[path] = str(error)
             continue
         if not checkpoint.is_full:
-            damaged[path] = f"{path}: this checkpoint holds only weights, so no run can resume from it."
+            damaged[path] = f"{path}: this checkpoint contains only weights, so a run cannot resume from it."
             continue
         return Resumable(checkpoint, damaged)
     if damaged:
         raise CheckpointError(
-            "\n  ".join([f"{run}: none of its full checkpoints is whole.", *damaged.values()]),
+            "\n  ".join([f"{run}: all of its full checkpoints are damaged.", *damaged.values()]),
             f"Start a new run under another name from its best weights, {run / BEST}.",
             kind="no whole checkpoint",
             names=[str(run / BEST)],
@@ -102,8 +102,8 @@ def _latest_name(directory: Path) -> str:
 
 
 def first_bytes(path: Path) -> bytes:
-    """Return the first bytes of a regular file, enough for a run's name; none of anything else."""
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
+    """Return the first bytes of a regular file, enough for a run's name; empty for anything else."""
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block
         return b""
     with path.open("rb") as file:
         return file.read(_LONGEST_NAME)
@@ -111,7 +111,7 @@ def first_bytes(path: Path) -> bytes:
 
 def _best_in(run: Path) -> Path:
     if not os.path.isfile(run / BEST):
-        raise CheckpointError(f"{run}: this run has no {BEST} (yet). Name a checkpoint file, or train the run further.")
+        raise CheckpointError(f"{run}: this run has no {BEST} yet. Name a checkpoint file, or train the run further.")
     return run / BEST
 
 

@@ -1,4 +1,4 @@
-"""What a run wrote down at each evaluation: a line of JSON in ``metrics.jsonl``."""
+"""The metrics of each evaluation of a run: a line of JSON in ``metrics.jsonl``."""
 
 import contextlib
 import json
@@ -12,32 +12,32 @@ from charlm.errors import StorageError
 from charlm.runs.step_report import bits_per_character
 
 METRICS = "metrics.jsonl"
-"""The file of a run that holds a line of JSON for each evaluation."""
+"""The file of a run with a line of JSON for each evaluation."""
 
 _LONGEST_METRICS = 1 << 28
-"""Bytes; a line an evaluation stays far below."""
+"""Maximum size of the file, in bytes."""
 _LARGEST = 1e100
-"""Numbers beyond it measure nothing, and their differences might not be finite."""
+"""Larger numbers are ignored: they are not measurements, and their differences might overflow."""
 
 
 def metrics_lines(run: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Return each line of a run's ``metrics.jsonl`` that tells of a step, as it is there and what it says.
+    """Return each valid line of a run's ``metrics.jsonl``: its text, and the parsed object, which has a "step".
 
-    None before the first evaluation. Raises StorageError when the disk refuses.
+    Empty before the first evaluation. Raises StorageError when reading fails.
     """
     path = run / METRICS
     try:
         status = path.stat()
-        can_be_read = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)  # a pipe would wait for ever
+        can_be_read = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)  # no pipes
         if not can_be_read or status.st_size > _LONGEST_METRICS:
-            raise StorageError(f"{path}: cannot read this file (it is not a regular file, or too long).")
+            raise StorageError(f"{path}: cannot read this file (not a regular file, or too large).")
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StorageError(f"{path}: cannot read this file ({error.strerror}).") from error
     lines = []
-    for line in text.split("\n"):  # nothing else ends a line: a sample may hold any character
+    for line in text.split("\n"):  # not splitlines(): a sample may contain other line separators
         with contextlib.suppress(ValueError, RecursionError):
             metrics = json.loads(line)
             if isinstance(metrics, dict) and isinstance(metrics.get("step"), int):
@@ -46,10 +46,10 @@ def metrics_lines(run: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _measured(value: object) -> float | None:
-    """Return a number; None for whatever measures nothing."""
+    """Return a finite number; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) <= _LARGEST else None  # no comparison holds for what is not a number
+    return float(value) if abs(value) <= _LARGEST else None  # false for NaN
 
 
 def _without_lone_surrogates(value: object) -> object:
@@ -61,32 +61,32 @@ Count = Annotated[int, Field(ge=0, le=2**63)]
 
 
 class Evaluation(BaseModel):
-    """One line of ``metrics.jsonl``; None stands for what the line does not tell."""
+    """One line of ``metrics.jsonl``; values that the line does not have are None."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     step: Count
-    """Steps taken."""
+    """Number of steps taken."""
     characters: Count
-    """Predictions trained on."""
+    """Number of predictions trained on."""
     epoch: Measured = None
-    """Passes over the training text."""
+    """Number of passes over the training text."""
     train_loss: Measured = None
-    """Mean loss since the evaluation before, nats per character."""
+    """Mean training loss since the previous evaluation, nats per character."""
     validation_loss: Measured = None
-    """Nats per character."""
+    """Validation loss, nats per character."""
     learning_rate: Measured = None
     gradient_norm: Measured = None
-    """Length of the gradient before clipping."""
+    """Global norm of the gradient before clipping."""
     characters_per_second: Measured = None
     seconds: Measured = None
-    """Time since training began."""
+    """Time since the start of training, in seconds."""
     sample: Annotated[str | None, BeforeValidator(_without_lone_surrogates)] = None
-    """What the model wrote."""
+    """Text sampled from the model."""
 
     @property
     def train_bits(self) -> float | None:
-        """Mean training loss since the evaluation before, bits per character."""
+        """Mean training loss since the previous evaluation, bits per character."""
         return None if self.train_loss is None else bits_per_character(self.train_loss)
 
     @property

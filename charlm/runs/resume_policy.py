@@ -1,12 +1,12 @@
-"""What may change between a run and its continuation, setting by setting.
+"""Which settings may change when a run is resumed.
 
-Each setting says so itself, as a `charlm.config.section.OnResume`:
+Each setting declares its policy, a `charlm.config.section.OnResume`:
 
-    FREE     may change; it is noted
-    ASK      changes the experiment, so it must be allowed by name
-    FIXED    fixed at start: weights, vocabulary, splits and first random numbers are made with it
+    FREE     may change; the change is reported
+    ASK      changes the experiment, so it must be named in ``allow_change``
+    FIXED    fixed at start: weights, vocabulary, splits or initial random state depend on it
 
-The text itself is compared by the hash of its content, so that it may have moved.
+The text is compared by the digest of its content, so its files may have moved.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ from charlm.errors import CheckpointError, ConfigError, UnknownCharactersError
 from charlm.text.corpus import Corpus
 
 POLICIES = {key: OnResume.of(field) for key, field in KEYS.items()}
-"""What becomes of a run when a setting changes, by ``section.key``."""
+"""The policy of each setting, by ``section.key``."""
 
 _SCHEDULED = ("training.epochs", "training.steps")
 _LANES = ("training.batch_size", "training.sequence_length")
@@ -28,14 +28,14 @@ _WEIGHTS = frozenset(
     {key for key, policy in POLICIES.items() if key.startswith("model.") and policy is OnResume.FIXED}
     | {"data.unit", "data.normalization", "data.documents"}
 )
-"""What two models must share for one to take the other's weights."""
+"""Settings that two models must share for one to start with the other's weights."""
 _NEW_RUN = "start a run with another name"
-_WITH_WEIGHTS = "(init_from takes this run's weights along"
+_WITH_WEIGHTS = "(init_from starts it with this run's weights"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A setting that is not what it was."""
+    """A setting with a changed value."""
 
     key: str
     was: object
@@ -43,7 +43,7 @@ class Change:
 
 
 def changes(was: Config, now: Config) -> list[Change]:
-    """Return every setting that differs, in the order of the config."""
+    """Return all settings that differ, in the order of the config."""
     before, after = was.model_dump(), now.model_dump()
     places = [(key, *key.split(".")) for key in KEYS]
     return [
@@ -61,10 +61,10 @@ def check_known(keys: Collection[str]) -> None:
 
 
 def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str]:
-    """Return a note on each setting that changed and may.
+    """Return a line for each changed setting.
 
-    Raises CheckpointError when one changed that is fixed at start, and ConfigError when one did that changes the
-    experiment and is not among ``allowed``; either way with all that changed.
+    Raises CheckpointError when a changed setting is fixed at start, and ConfigError when one changes the experiment
+    and is not among ``allowed``; the error lists all changed settings.
     """
     found = changes(was, now)
     rows = _rows(found, [f"({_decision(change.key, allowed)})" for change in found])
@@ -73,8 +73,8 @@ def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str
     if fixed:
         trained = now.model.architecture.is_recurrent
         raise CheckpointError(
-            f"this run cannot go on with these settings:\n  {table}\n",
-            f"Take back what is fixed at start, or {_NEW_RUN}{f' {_WITH_WEIGHTS}, if its sizes stay)' * trained}.",
+            f"this run cannot continue with these settings:\n  {table}\n",
+            f"Restore what is fixed at start, or {_NEW_RUN}{f' {_WITH_WEIGHTS}, if sizes are equal)' * trained}.",
             kind="fixed at start" if trained else "fixed at start, counted",
             names=fixed,
         )
@@ -82,7 +82,7 @@ def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str
     if needed:
         raise ConfigError(
             f"these settings would change the experiment:\n  {table}\n",
-            f"If that is meant, name them in allow_change: {', '.join(needed)}.",
+            f"To allow this, name them in allow_change: {', '.join(needed)}.",
             kind="changes experiment",
             names=needed,
         )
@@ -90,23 +90,24 @@ def check_resume(was: Config, now: Config, allowed: Collection[str]) -> list[str
 
 
 def check_weights(source: Config, now: Config) -> None:
-    """Raise CheckpointError unless a model of ``now`` can take the weights of one of ``source``."""
+    """Raise CheckpointError unless a model of ``now`` can start with the weights of a model of ``source``."""
     architecture = source.model.architecture
     if not architecture.is_recurrent:
         what = f"{architecture.article} {architecture.name}"
-        raise CheckpointError(f"this is {what}: it was counted and has no weights to begin with.")
+        raise CheckpointError(f"this is {what}, which is counted and has no weights.")
     found = [change for change in changes(source, now) if change.key in _WEIGHTS]
     if found:
         table = "\n  ".join(_rows(found, [""] * len(found)))
         raise CheckpointError(
-            f"a model of this config cannot take these weights:\n  {table}\nSet these as they were, or start afresh."
+            f"a model of this config cannot start with these weights:\n  {table}\n"
+            "Restore these settings, or start without the weights."
         )
 
 
 def adapted(checkpoint: Checkpoint, config: Config) -> Checkpoint:
-    """Return the checkpoint with the settings it goes on with.
+    """Return the checkpoint with the settings of the resumed run.
 
-    Lanes of another shape are read from the beginning of the text, with a fresh state.
+    When the number of lanes or the window changes, lanes start again at the beginning of the text, with a zero state.
     """
     progress, tensors = checkpoint.progress, checkpoint.tensors
     if any(change.key in _LANES for change in changes(checkpoint.config, config)):
@@ -117,10 +118,10 @@ def adapted(checkpoint: Checkpoint, config: Config) -> Checkpoint:
 
 
 def same_corpus(checkpoint: Checkpoint, config: Config) -> Corpus:
-    """Return the text of ``config``, which must be the checkpoint's own; raises CheckpointError when it is another."""
+    """Return the text of ``config``; raises CheckpointError unless it is the text of the checkpoint."""
     another = CheckpointError(
-        f"{', '.join(config.data.path)}: this is not the text that the run was begun with.",
-        f"Bring that back, or {_NEW_RUN} {_WITH_WEIGHTS}).",
+        f"{', '.join(config.data.path)}: this is not the text that the run was started with.",
+        f"Restore that text, or {_NEW_RUN} {_WITH_WEIGHTS}).",
         kind="another text",
         names=config.data.path,
     )
@@ -134,10 +135,10 @@ def same_corpus(checkpoint: Checkpoint, config: Config) -> Corpus:
 
 
 def check_way(was: Config | None, now: Config) -> None:
-    """Raise CheckpointError where a run that was counted should be trained, or the other way round."""
+    """Raise CheckpointError where a counted run would be resumed by training, or a trained one by counting."""
     if was is not None and was.model.architecture.is_recurrent != now.model.architecture.is_recurrent:
         raise CheckpointError(
-            f"this run is of model.kind {was.model.kind} and cannot go on as {now.model.kind}: the one is counted, the "
+            f"this run has model.kind {was.model.kind} and cannot continue as {now.model.kind}: one is counted, the "
             "other trained.",
             f"{_NEW_RUN.capitalize()}.",
             kind="counted or trained",
@@ -146,7 +147,7 @@ def check_way(was: Config | None, now: Config) -> None:
 
 
 def _rows(found: Sequence[Change], decisions: Sequence[str]) -> list[str]:
-    """Return a line for each change, in columns."""
+    """Return a line for each change, with aligned columns."""
     differences = [f"{change.was} → {change.now}" for change in found]
     keys, width = max((len(change.key) for change in found), default=0), max(map(len, differences), default=0)
     lines = zip(found, differences, decisions, strict=True)
@@ -157,5 +158,5 @@ def _decision(key: str, allowed: Collection[str]) -> str:
     if POLICIES[key] is OnResume.FIXED:
         return "fixed at start"
     if POLICIES[key] is OnResume.ASK:
-        return "allowed; from here on it is another experiment" if key in allowed else "changes the experiment"
-    return "the learning rate is scheduled anew" if key in _SCHEDULED else "may change"
+        return "allowed; changes the experiment" if key in allowed else "changes the experiment"
+    return "the learning rate is rescheduled" if key in _SCHEDULED else "may change"

@@ -1,4 +1,4 @@
-"""What happened in training, as values: the trainer yields them, others show and store them."""
+"""Events of training, which the trainer yields and its callers display and store."""
 
 import math
 import time
@@ -8,29 +8,29 @@ from typing import Any
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step of training; losses are nats per character."""
+    """One step of training; losses in nats per character."""
 
     step: int
-    """Steps taken so far."""
+    """Number of steps taken."""
     epoch: float
-    """Passes over the training text so far, such as 1.25."""
+    """Number of passes over the training text, such as 1.25."""
     characters: int
-    """Predictions trained on so far."""
+    """Number of predictions trained on."""
     loss: float
-    """Loss of this step's window."""
+    """Loss of this step's batch."""
     train_loss: float
     """Mean loss since the last evaluation."""
     learning_rate: float
     gradient_norm: float
-    """Length of the gradient before clipping."""
+    """Global norm of the gradient before clipping."""
     characters_per_second: float
-    """Training speed since the last evaluation, evaluation not counted."""
+    """Training speed since the last evaluation, without evaluation time."""
     seconds: float
-    """Time since training began, evaluation included."""
+    """Time since the start of training, evaluations included."""
     validation_loss: float | None = None
-    """Loss on the validation text, where this step was evaluated."""
+    """Validation loss, if this step was evaluated."""
     best: bool = False
-    """Whether that is the lowest so far."""
+    """Whether it is the lowest validation loss so far."""
 
     def metrics(self) -> dict[str, Any]:
         """Return the line of ``metrics.jsonl`` for an evaluated step."""
@@ -51,25 +51,25 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Rollback:
-    """Training diverged and was rolled back to the last checkpoint, from which it goes on at half the rate."""
+    """A rollback: training diverged and continues from the last checkpoint at half the learning rate."""
 
     reason: str
     """What was not finite, and at which step."""
     step: int
-    """The step it went back to."""
+    """The step of that checkpoint."""
     count: int
-    """How often it has happened."""
+    """Number of rollbacks so far."""
     rate_factor: float
-    """What the schedule's learning rate is multiplied by from now on."""
+    """Factor by which the schedule's learning rate is multiplied from now on."""
 
 
 def bits_per_character(nats: float) -> float:
-    """Return a loss in nats as bits: −log2 p in place of −ln p."""
+    """Return a loss in nats converted to bits."""
     return nats / math.log(2)
 
 
 class Meter:
-    """Mean loss and speed since the last evaluation; the sums so far go in, so that a resumed run counts on."""
+    """Mean loss and speed since the last evaluation; a resumed run passes the sums so far."""
 
     def __init__(self, nats: float = 0.0, characters: int = 0) -> None:
         self._started = time.perf_counter()
@@ -77,10 +77,10 @@ class Meter:
         self.nats = nats
         self.characters = characters
         self.speed = 0.0
-        """Characters a second since this meter was made, up to the last `add`."""
+        """Characters per second from the creation of this meter to the last `add`."""
 
     def add(self, loss: float, characters: int) -> None:
-        """Count ``characters`` that were trained on with a mean loss of ``loss`` nats."""
+        """Add a step on ``characters`` characters with a mean loss of ``loss`` nats."""
         self.nats += loss * characters
         self.characters += characters
         self._timed += characters
@@ -88,5 +88,5 @@ class Meter:
 
     @property
     def loss(self) -> float:
-        """Mean loss in nats a character."""
+        """Mean loss in nats per character."""
         return self.nats / self.characters

@@ -1,1 +1,1 @@
-"""Text on its way to a model: files → characters → ids → windows."""
+"""Reading text for a model: files → characters → ids → windows."""

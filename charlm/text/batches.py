@@ -1,4 +1,4 @@
-"""What training and scoring read at each step: a window of every lane.
+"""The batch that training and scoring read at each step: one window of every lane.
 
 Letters: B lanes, T steps in a window.
 """
@@ -11,26 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 PADDING = -1
-"""The target where there is nothing to guess; such places count nowhere."""
+"""The target where nothing is predicted; such positions are left out of every loss and count."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step reads, and what it should have predicted."""
+    """The inputs of one step and their targets."""
 
     inputs: NDArray[Any]  # (B, T)
-    targets: NDArray[Any]  # (B, T), `PADDING` where a lane has no more to read
+    targets: NDArray[Any]  # (B, T), `PADDING` where a lane has nothing left to read
     fresh: NDArray[np.bool_]  # (B,)
-    """Which lanes are at the beginning of their stretch or item, so that the state starts afresh."""
+    """Whether each lane is at the beginning of its stretch or item, where the hidden state is reset."""
 
     @cached_property
     def characters(self) -> int:
-        """Predictions to make."""
+        """Number of predictions: targets that are not padding."""
         return int((self.targets != PADDING).sum())
 
 
 class BatchSource(Protocol):
-    """A text, window by window: the window is a function of the step, so whoever resumes needs only that."""
+    """A text, one window per step; a window depends on the step alone, so a resumed run needs no other state."""
 
     @property
     def lanes(self) -> int:
@@ -41,14 +41,14 @@ class BatchSource(Protocol):
 
     @property
     def characters(self) -> int:
-        """Predictions made in one pass."""
+        """Number of predictions in one pass."""
 
     @property
     def padding(self) -> float:
-        """Share of places at which there is nothing to guess, in the first pass."""
+        """Share of positions that are padding, in the first pass."""
 
     def at(self, step: int) -> Batch:
-        """Return the window that step number ``step``, from 0, reads."""
+        """Return the window read at ``step``, counted from 0."""
 
     def fraction(self, step: int) -> float:
-        """Return the passes made after ``step`` steps, such as 1.25."""
+        """Return the number of passes completed after ``step`` steps, such as 1.25."""

@@ -1,4 +1,4 @@
-"""Text as numbers: the code point of each character, and one that stands for the end of an item."""
+"""Text as numbers: the code point of each character, and one that marks the end of an item."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 CodePoints = NDArray[np.unsignedinteger[Any]]
 
 END_UNIT = 0xD800
-"""The code point of an end: a lone surrogate, which no decoded text holds."""
+"""The code point that marks the end of an item: a lone surrogate, which no decoded text contains."""
 
 
 def code_points(text: str) -> CodePoints:

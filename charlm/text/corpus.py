@@ -1,13 +1,13 @@
-"""Files → ids, split contiguously.
+"""Files → ids, split contiguously into train, validation and test.
 
     |<------------- train ------------->|<- validation ->|<- test ->|
     0                                                               N
 
-A text of separate items is cut between two of them: the end where it is cut belongs to both sides.
+A text of separate items is cut between two items; the ``<end>`` at the cut belongs to both splits.
 
-The text is read twice, a piece at a time: once to count characters and to hash the bytes, once to
-write ids into an array of the smallest type. So a corpus costs a byte a character (two past 256
-symbols) and never stands in memory as text.
+The text is read twice, in pieces: once to count characters and to hash the bytes, once to write ids
+into an array of the smallest type. So a corpus takes one byte per character (two above 256 symbols)
+and is never held in memory as text.
 """
 
 import hashlib
@@ -30,11 +30,11 @@ from charlm.text.vocabulary import END, Ids, Vocabulary
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text as ids (N,), the vocabulary they belong to, and where it is cut."""
+    """A text as ids (N,), its vocabulary and the indices at which it is split."""
 
     paths: tuple[str, ...]
     sha256: str
-    """Digest of the files' bytes, joined in order; where each file is an item, with an ``<end>`` after each."""
+    """SHA-256 of the files' bytes, joined in order; with data.documents: file, ``<end>`` follows each file."""
     vocabulary: Vocabulary
     ids: Ids
     validation_start: int
@@ -44,9 +44,9 @@ class Corpus:
     def read(cls, data: DataConfig, vocabulary: Vocabulary | None = None) -> Self:
         """Read, encode and split the text that ``data`` names.
 
-        The vocabulary is built over the whole text unless one is given. Raises TextError when the text
-        is missing, cannot be decoded, or too short to be split, and UnknownCharactersError when a given vocabulary
-        lacks some of its characters.
+        The vocabulary is built from the whole text unless one is given. Raises TextError when the text is missing,
+        cannot be decoded or is too short to be split, and UnknownCharactersError when the text has characters that
+        a given vocabulary lacks.
         """
         files = find_files(data.path)
         counts, digest = _count(files, data)
@@ -62,22 +62,22 @@ class Corpus:
 
     @property
     def train(self) -> Ids:
-        """The ids that are trained on."""
+        """The ids of the training split."""
         return self.ids[: self.validation_start + self._shared]
 
     @property
     def validation(self) -> Ids:
-        """The ids that choose the best checkpoint."""
+        """The ids of the validation split, which selects the best checkpoint."""
         return self.ids[self.validation_start : self.test_start + self._shared]
 
     @property
     def test(self) -> Ids:
-        """The ids that nothing was chosen on."""
+        """The ids of the test split, on which nothing is selected."""
         return self.ids[self.test_start :]
 
     @property
     def sizes(self) -> str:
-        """How long the text and its splits are, in words: characters, or items where it has ends."""
+        """The lengths of the text and its splits, as a sentence: in characters or bytes, or in items."""
         unit, parts = f"{self.vocabulary.unit}s", (self.ids, self.train, self.validation, self.test)
         if self.vocabulary.end is None:
             whole, *splits = map(len, parts)
@@ -88,7 +88,7 @@ class Corpus:
 
     @property
     def _shared(self) -> int:
-        """Ids that belong to the end of one split and to the beginning of the next: an end, where there are ends."""
+        """Number of ids that two neighboring splits share: the ``<end>`` between them, where items have one."""
         return int(self.vocabulary.end is not None)
 
     def _check_splits(self, data: DataConfig) -> None:
@@ -108,15 +108,15 @@ class Corpus:
 
 
 def read_vocabulary(data: DataConfig) -> Vocabulary:
-    """Return the vocabulary of the whole text that ``data`` names; raises TextError as `Corpus.read` does."""
+    """Return the vocabulary of the whole text that ``data`` names; raises TextError like `Corpus.read`."""
     counts, _ = _count(find_files(data.path), data)
     if not _of_characters(counts).any():
-        raise TextError(f"{', '.join(data.path)}: there is no text here; it is empty. Name a file that holds some.")
+        raise TextError(f"{', '.join(data.path)}: the text is empty. Name a file that contains text.")
     return _vocabulary_of(counts, data)
 
 
 def _of_characters(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the counts without that of ends."""
+    """Return the counts without that of `END_UNIT`."""
     return np.delete(counts, slice(END_UNIT, END_UNIT + 1))
 
 
@@ -131,9 +131,9 @@ def _vocabulary_of(counts: NDArray[np.int64], data: DataConfig) -> Vocabulary:
 
 
 def _between_items(ids: Ids, end: int, places: list[int]) -> list[int]:
-    """Return the ends (id ``end``) nearest to two places, with an item in every split that wants one, if it can be."""
+    """Return the positions of the ``end`` ids nearest to two places; each split gets an item where there are enough."""
     ends = np.flatnonzero(ids == end)
-    items, last = len(ends) - 1, len(ends) - 1 - int(places[1] < len(ids))  # where the test split begins, at the latest
+    items, last = len(ends) - 1, len(ends) - 1 - int(places[1] < len(ids))  # last: latest start of the test split
     first, second = (int(np.abs(ends - place).argmin()) for place in places)
     if items > 1 and last > 1:
         second = min(max(second, 2), last)
@@ -142,7 +142,7 @@ def _between_items(ids: Ids, end: int, places: list[int]) -> list[int]:
 
 
 def itemized(texts: Iterable[Iterable[str]], data: DataConfig) -> Iterator[str]:
-    """Yield the text of files, each given in pieces; where items stand for themselves, with ends between them."""
+    """Yield the text of files, each given in pieces; with `END_UNIT` around items where ``data.documents`` is set."""
     return chain.from_iterable(texts) if data.documents is None else ends_marked(texts, data.documents)
 
 
@@ -152,7 +152,7 @@ def _units(files: list[Path], data: DataConfig) -> Iterator[CodePoints]:
 
 
 def _encode(files: list[Path], data: DataConfig, vocabulary: Vocabulary, length: int) -> Ids:
-    """Return the ids of the files' text, which was found to be ``length`` characters long."""
+    """Return the ids (length,) of the files' text; raises TextError when its length has changed since `_count`."""
     ids, position = np.empty(length, vocabulary.dtype), 0
     for units in _units(files, data):
         if position + len(units) <= length:
@@ -160,20 +160,20 @@ def _encode(files: list[Path], data: DataConfig, vocabulary: Vocabulary, length:
         position += len(units)
     if position != length:
         raise TextError(
-            f"{', '.join(data.path)}: this text changed while it was read. Read it again when it is complete."
+            f"{', '.join(data.path)}: the text changed while it was read. Try again when the file is complete."
         )
     return ids
 
 
 def _count(files: list[Path], data: DataConfig) -> tuple[NDArray[np.int64], str]:
-    """Return how often each code point stands in the files, and the digest of their bytes."""
+    """Return the count of each code point in the files, and the SHA-256 of their bytes."""
     digest, counts = hashlib.sha256(), np.zeros(0, np.int64)
 
     def hashed(pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
             digest.update(piece)
             yield piece
-        if data.documents == "file":  # where one ends is a part of the text too, and no byte says so
+        if data.documents == "file":  # the boundary between files is part of the text, but not in their bytes
             digest.update(END.encode())
 
     texts = (text_pieces(hashed(byte_pieces(path)), str(path), data) for path in files)
@@ -185,7 +185,7 @@ def _count(files: list[Path], data: DataConfig) -> tuple[NDArray[np.int64], str]
 
 
 def encode_pieces(pieces: Iterable[str], vocabulary: Vocabulary) -> Ids:
-    """Return the ids (N,) of a text that comes in pieces, already decoded and normalized."""
+    """Return the ids (N,) of a text given in pieces, already decoded and normalized."""
     encoded, position = [np.empty(0, vocabulary.dtype)], 0
     for piece in pieces:
         encoded.append(vocabulary.encode_units(code_points(piece), position))

@@ -1,4 +1,4 @@
-"""Ids → text, one id at a time, never showing a part of a character."""
+"""Ids → text, one id at a time; incomplete characters are held back."""
 
 import codecs
 import unicodedata
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from charlm.text.normalization import starts_afresh
 
 REPLACEMENT = "\ufffd"
-"""Stands for what is not a character: a special symbol, or bytes that are not UTF-8."""
+"""Shown for a special symbol, and for bytes that are not UTF-8."""
 
 
 class Decoder:
-    """Turns a stream of ids into text as early as it can be shown.
+    """An incremental decoder: ids in, text out as soon as a character is complete.
 
-    ``unit`` "byte": symbols are bytes, and the text is their UTF-8. ``recompose``: the symbols are
-    decomposed (NFD, NFKD); a letter waits for its accents and is shown recomposed (NFC).
+    ``unit`` "byte": symbols are bytes, decoded as UTF-8. ``recompose``: symbols are decomposed (NFD,
+    NFKD); a letter is held back until its accents are known and returned recomposed (NFC).
     """
 
     def __init__(self, symbols: Sequence[str], *, unit: str, recompose: bool) -> None:
@@ -24,7 +24,7 @@ class Decoder:
         self._held = ""
 
     def feed(self, index: int) -> str:
-        """Take one id; return the text that can be shown now, perhaps none."""
+        """Take one id; return the text that is now complete, possibly empty."""
         symbol = self._symbols[index]
         if self._utf8 and symbol != REPLACEMENT:
             return self._utf8.decode(symbol.encode("latin-1"))
@@ -37,13 +37,13 @@ class Decoder:
         return shown
 
     def finish(self) -> str:
-        """Return what was held back; call it once, at the end."""
+        """Return the text still held back; call once, at the end."""
         if self._utf8:
             return self._utf8.decode(b"", final=True)
         return unicodedata.normalize("NFC", self._held)
 
 
 def decoded(ids: Iterable[int], decoder: Decoder) -> Iterator[str]:
-    """Yield the text of ``ids`` as early as it can be shown, to the end."""
+    """Yield the text of ``ids``, each piece as soon as it is complete."""
     yield from map(decoder.feed, ids)
     yield decoder.finish()

@@ -1,8 +1,7 @@
-"""Separate items → parallel lanes: every item begins at a window's edge, with a fresh state.
+"""Separate items → parallel lanes: every item begins at a window's start, with the hidden state reset.
 
-Fused kernels cannot reset a lane in the midst of a window, so a lane whose item has ended waits for the next
-window, and what it waits through is padding that counts nowhere. Four items in two lanes with windows of four,
-▸ the end and · the padding:
+Fused kernels cannot reset a lane within a window, so when an item ends, the rest of its window is padding, which
+is left out of every loss and count. Four items in two lanes with windows of four; ▸ is ``<end>`` and · padding:
 
     text       ▸ a b ▸ c d e f g ▸ h ▸ i j k ▸
 
@@ -10,8 +9,8 @@ window, and what it waits through is padding that counts nowhere. Four items in 
     lane 1     ▸ h ·   ▸ i j k   · ·                 h ▸ ·   i j k ▸   · ·
     window       0        1       2                    0        1       2
 
-An item longer than a window goes on in the next, its state carried. A window is as wide as its longest lane.
-In training each lane reads its items in another order at every pass: unlike pieces of one text they have none.
+An item longer than a window continues in the next, with its state carried. A window is as wide as its longest lane.
+In training, each lane reads its items in a new order in every pass: separate items have no order of their own.
 
 Letters: B lanes, T steps in a window, W windows in a pass.
 """
@@ -29,7 +28,7 @@ from charlm.text.vocabulary import Ids
 
 @dataclass(frozen=True)
 class _Pass:
-    """Where every lane reads in each window of one pass."""
+    """The positions that every lane reads in each window of one pass."""
 
     starts: NDArray[np.int64]  # (B, W)
     lengths: NDArray[np.int64]  # (B, W), 0 where a lane has nothing left
@@ -39,8 +38,8 @@ class _Pass:
 class DocumentStreams:
     """Items in ``lanes`` parallel lanes, cut into windows of ``window`` steps.
 
-    ``ids`` (N,) hold an ``end`` before the first item and one after each. ``shuffled_by`` is the seed of the items'
-    order within a lane; None leaves it as it is. Raises TextError when there are fewer items than lanes.
+    ``ids`` (N,) contain an ``end`` before the first item and one after each. ``shuffled_by`` is the seed of the items'
+    order within a lane; None keeps the text's order. Raises TextError when there are fewer items than lanes.
     """
 
     def __init__(self, ids: Ids, end: int, lanes: int, window: int, *, shuffled_by: int | None = None) -> None:
@@ -69,17 +68,17 @@ class DocumentStreams:
 
     @property
     def characters(self) -> int:
-        """Predictions made in one pass: every character of every item, and its end."""
+        """Number of predictions in one pass: every character of every item, and its ``<end>``."""
         return int(self._lengths.sum())
 
     @property
     def padding(self) -> float:
-        """Share of the first pass's places at which there is nothing to guess."""
+        """Share of the first pass's positions that are padding."""
         widths = self._pass(0).lengths.max(axis=0)
         return 1 - self.characters / (self.lanes * int(widths.sum()))
 
     def at(self, step: int) -> Batch:
-        """Return the window that step number ``step``, from 0, reads."""
+        """Return the window read at ``step``, counted from 0."""
         number, index = divmod(step, len(self))
         now = self._pass(number)
         lengths = now.lengths[:, index, None]
@@ -89,17 +88,17 @@ class DocumentStreams:
         return Batch(self._ids[places], targets, now.fresh[:, index])
 
     def fraction(self, step: int) -> float:
-        """Return the passes made after ``step`` steps, such as 1.25."""
+        """Return the number of passes completed after ``step`` steps, such as 1.25."""
         return step / len(self)
 
     def _pass(self, number: int) -> _Pass:
-        """Return the windows of pass ``number``; those of the one that is read are kept, some 40 bytes an item."""
+        """Return the windows of pass ``number``; the current pass is cached, about 40 bytes per item."""
         if self._now[0] != number:
             self._now = number, self._arranged(number)
         return self._now[1]
 
     def _arranged(self, number: int) -> _Pass:
-        """Return where each window of pass ``number`` lies."""
+        """Compute the position of each window of pass ``number``."""
         shape = (self.lanes, len(self))
         starts, lengths = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         fresh = np.ones(shape, np.bool_)
@@ -122,7 +121,10 @@ class DocumentStreams:
 
 
 def _shared_out(windows: NDArray[np.int64], lanes: int) -> NDArray[np.intp]:
-    """Return the edges (B + 1,) of runs of items, one a lane, each with about as many windows and at least one item."""
+    """Return the edges (B + 1,) of contiguous runs of items, one run per lane, of about equal numbers of windows.
+
+    Every run has at least one item.
+    """
     before = np.cumsum(windows) - windows
     edges = np.searchsorted(before, np.arange(1, lanes) * windows.sum() / lanes)
     items = len(windows)

@@ -1,11 +1,11 @@
-"""A text of separate items, such as names, poems or files: where one ends and the next begins.
+"""Separate items in a text, such as names, poems or files: finding where one ends and the next begins.
 
     ann                       a n n ▸ b o b ▸
     bob        line by line ▸
 
-Every item ends with an end of its own (▸), which the model learns to write, and one precedes the first: so each
-is read right after an end. What separates items belongs to none, white space before it included, and there are no
-empty ones.
+Every item is followed by an end mark (▸), which the model learns to predict, and one precedes the first: so each
+item is read right after an end mark. Separators, and white space before them, belong to no item; empty items are
+dropped.
 """
 
 import re
@@ -18,7 +18,7 @@ Documents = Literal["line", "blank-line", "file"]
 
 _END = chr(END_UNIT)
 _WHITE = " \t\r\n"
-_BLANK_LINES = r"(?:(?<![ \t])[ \t]*+\r?\n)+"  # tried where white space begins and nowhere within it
+_BLANK_LINES = r"(?:(?<![ \t])[ \t]*+\r?\n)+"  # matched only where white space begins, which keeps the search linear
 _SEPARATORS: dict[Documents, re.Pattern[str]] = {
     "line": re.compile(_BLANK_LINES),
     "blank-line": re.compile(rf"(?<![ \t])[ \t]*+\r?\n{_BLANK_LINES}"),
@@ -27,7 +27,7 @@ _LEADING = re.compile(_BLANK_LINES)
 
 
 def ends_marked(files: Iterable[Iterable[str]], documents: Documents) -> Iterator[str]:
-    """Yield the text of ``files``, each given in pieces, with the lone surrogate U+D800 for every end."""
+    """Yield the text of ``files``, each given in pieces, with the lone surrogate U+D800 as the end mark."""
     yield _END
     for pieces in files:
         last = _END
@@ -39,9 +39,10 @@ def ends_marked(files: Iterable[Iterable[str]], documents: Documents) -> Iterato
 
 
 def _marked(pieces: Iterable[str], separator: re.Pattern[str]) -> Iterator[str]:
-    """Yield the pieces with each separator replaced by one end, but none at the beginning; none is cut in two.
+    """Yield the pieces with each separator replaced by one end mark; leading separators are dropped.
 
-    White space at a piece's end may be half of a separator, so it waits; at the end of all it is nothing.
+    White space at the end of a piece may be part of a separator, so it is held back; at the end of the text it is
+    dropped.
     """
     held, begun = "", False
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""A text for a trained model → ids: decoded, normalized and cut into items as the model's corpus was."""
+"""Text for a trained model → ids: decoded, normalized and cut into items like the model's corpus."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -11,22 +11,22 @@ from charlm.text.normalization import normalized
 from charlm.text.vocabulary import UNKNOWN, Ids, UnknownCharacter, Vocabulary
 
 _SHOWN = 10
-"""Unknown characters that are named."""
+"""Maximum number of unknown characters that a message lists."""
 
 
 def encode_bytes(
     pieces: Iterable[bytes], source: str, data: DataConfig, vocabulary: Vocabulary
 ) -> tuple[Ids, list[UnknownCharacter]]:
-    """Return the ids (N,) of a text that comes as bytes, and the characters that were read as ``<unk>``.
+    """Return the ids (N,) of a text given as bytes, and the characters that were read as ``<unk>``.
 
-    ``source`` names the text in errors. Raises TextError when it is empty or does not decode, and
-    UnknownCharactersError for characters outside the vocabulary of a model without ``<unk>``.
+    ``source`` names the text in errors. Raises TextError when it is empty or cannot be decoded, and
+    UnknownCharactersError for characters outside a vocabulary without ``<unk>``.
     """
     return _encode(text_pieces(pieces, source, data), source, data, vocabulary)
 
 
 def encode_text(text: str, data: DataConfig, vocabulary: Vocabulary) -> tuple[Ids, list[UnknownCharacter]]:
-    """Return the ids (N,) of a text, cut into items where the corpus was; returns and raises as `encode_bytes` does."""
+    """Return the ids (N,) of a string, and the characters read as ``<unk>``; raises like `encode_bytes`."""
     if data.unit == "byte":
         return encode_bytes([text.encode("utf-8", "surrogateescape")], "text", data, vocabulary)
     return _encode(normalized([text], data.normalization), "text", data, vocabulary)
@@ -35,22 +35,22 @@ def encode_text(text: str, data: DataConfig, vocabulary: Vocabulary) -> tuple[Id
 def _encode(
     texts: Iterable[str], source: str, data: DataConfig, vocabulary: Vocabulary
 ) -> tuple[Ids, list[UnknownCharacter]]:
-    """Encode a text that comes decoded and normalized, in pieces."""
+    """Encode a text given in pieces, already decoded and normalized."""
     found: dict[str, UnknownCharacter] = {}
     try:
         ids = encode_pieces(itemized([_noting(texts, vocabulary, found)], data), vocabulary)
     except UnknownCharactersError as error:
         raise error.at(source) from error
     if len(ids) == (0 if vocabulary.end is None else 1):
-        raise TextError(f"{source}: there is no text here; it is empty. Give at least one character.")
+        raise TextError(f"{source}: the text is empty. Give at least one character.")
     return ids, list(found.values())
 
 
 def _noting(texts: Iterable[str], vocabulary: Vocabulary, found: dict[str, UnknownCharacter]) -> Iterator[str]:
-    """Yield the pieces of a text, and note in ``found`` what the vocabulary lacks, with its place in the text.
+    """Yield the pieces of a text, and record in ``found`` the characters that the vocabulary lacks.
 
-    White space between separate items belongs to none of them. Raises UnknownCharactersError where the vocabulary has
-    no ``<unk>``.
+    White space between separate items belongs to no item and is not reported. Raises UnknownCharactersError where the
+    vocabulary has no ``<unk>``.
     """
     position = 0
     between = "" if vocabulary.end is None else " \t\r\n"
@@ -66,7 +66,7 @@ def _noting(texts: Iterable[str], vocabulary: Vocabulary, found: dict[str, Unkno
 
 
 def unknown_note(unknown: list[UnknownCharacter]) -> str | None:
-    """Return a sentence on the characters that a model with ``<unk>`` reads as unknown; None where there are none."""
+    """Return a message that lists the characters read as ``<unk>``, or None where there are none."""
     if not unknown:
         return None
     shown = ", ".join(map(str, unknown[:_SHOWN])) + (", …" if len(unknown) > _SHOWN else "")

@@ -1,7 +1,7 @@
-"""Files → pieces of text: found, decoded, normalized, a megabyte at a time.
+"""Files → pieces of text: found, decoded and normalized, one MiB at a time.
 
-Line ends are kept as they are, a byte order mark is dropped, and bytes that do not decode are
-reported by file and offset.
+Line ends are kept, a byte order mark is dropped, and bytes that cannot be decoded are reported by
+file and offset.
 """
 
 import codecs
@@ -21,9 +21,9 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:
-    """Return the files that paths and globs name: order is kept, each glob sorts by name.
+    """Return the files that paths and globs match: in the order given, each glob's matches sorted by name.
 
-    Raises TextError when one names nothing, or something other than files.
+    Raises TextError when one matches nothing, or something other than regular files.
     """
     return [path for pattern in patterns for path in _matches(pattern)]
 
@@ -34,33 +34,33 @@ def _matches(pattern: str) -> list[Path]:
     if os.path.isfile(pattern):
         return [Path(pattern)]
     if os.path.exists(pattern):
-        raise TextError(f"{pattern}: this is not a regular file, and a text is read twice. Save it as a file first.")
+        raise TextError(f"{pattern}: not a regular file; a text is read twice. Save it as a file first.")
     try:
         names = sorted(glob.glob(pattern, recursive=True))
-    except (ValueError, OSError, RecursionError):  # a pattern that no folder could be searched for
+    except (ValueError, OSError, RecursionError):  # a pattern that glob cannot search for
         names = []
     found = [Path(name) for name in names if os.path.isfile(name)]
     if not found:
         here = "" if os.path.isabs(pattern) else f" (looked in {Path.cwd()})"
-        raise TextError(f"{pattern}: no such file{here}. A relative path starts at the working directory.")
+        raise TextError(f"{pattern}: no such file{here}. Relative paths are resolved against the working directory.")
     return found
 
 
 def byte_pieces(path: Path) -> Iterator[bytes]:
-    """Yield a file's bytes in pieces; raises TextError when it cannot be read."""
+    """Yield a file's bytes in pieces of `PIECE` bytes; raises TextError when it cannot be read."""
     try:
         with path.open("rb") as file:
             while piece := file.read(PIECE):
                 yield piece
     except OSError as error:
-        raise TextError(f"{path}: cannot read this text ({error.strerror}).") from error
+        raise TextError(f"{path}: cannot read this file ({error.strerror}).") from error
 
 
 def text_pieces(pieces: Iterable[bytes], source: str, data: DataConfig) -> Iterator[str]:
-    """Yield the text of ``pieces``, decoded and normalized as ``data`` says.
+    """Yield the text of ``pieces``, decoded and normalized as ``data`` specifies.
 
-    ``source`` names the bytes in errors. With ``data.unit`` "byte" each byte becomes the character of
-    the same number. Raises TextError at bytes that do not decode, naming their offset.
+    ``source`` names the bytes in errors. With ``data.unit`` "byte", each byte becomes the character with
+    that code point. Raises TextError, with the offset, at bytes that cannot be decoded.
     """
     if data.unit == "byte":
         return (piece.decode("latin-1") for piece in pieces)
@@ -84,38 +84,38 @@ def _decoded(pieces: Iterable[bytes], source: str, encoding: str) -> Iterator[st
 
 
 def _with_end(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Mark the end of the bytes with an empty last piece."""
+    """Yield each piece with False, then an empty piece with True."""
     for piece in pieces:
         yield piece, False
     yield b"", True
 
 
 def _not_text(source: str, encoding: str, error: UnicodeError, read: int) -> TextError:
-    """Return the error for bytes that do not decode, ``read`` of which were given to the decoder so far."""
+    """Return the error for bytes that cannot be decoded; ``read`` bytes were given to the decoder so far."""
     where = f"this is not {encoding} ({error})"
     if isinstance(error, UnicodeDecodeError):
-        offset = read - len(error.object) + error.start  # what the decoder still held ends where reading stopped
+        offset = read - len(error.object) + error.start  # error.object ends where reading stopped
         where = f"byte 0x{error.object[error.start]:02x} at offset {offset:,} is not {encoding} ({error.reason})"
     return TextError(
-        f"{source}: {where}. Save it as {encoding}; or, in a config, set data.encoding to the file's own (perhaps "
-        "cp1252, cp949 or utf-16), or data.unit: byte to read bytes as they are."
+        f"{source}: {where}. Save it as {encoding}; or, in a config, set data.encoding to the file's encoding (such "
+        "as cp1252, cp949 or utf-16), or data.unit: byte to read raw bytes."
     )
 
 
 def _refuse_lone_surrogates(text: str, source: str, encoding: str) -> None:
-    """Refuse lone surrogates: some decoders (utf-7, unicode_escape) let them through, and UTF-8 cannot hold them."""
+    """Raise TextError at a lone surrogate: some decoders (utf-7, unicode_escape) accept them; UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise TextError(
-            f"{source}: holds a lone surrogate (U+{ord(text[error.start]):04X}), which is not a character. Save it as "
-            f"UTF-8 with another program, or set data.encoding to something other than {encoding}."
+            f"{source}: contains a lone surrogate (U+{ord(text[error.start]):04X}), which is not a character. Save it "
+            f"as UTF-8 with another program, or set data.encoding to something other than {encoding}."
         ) from error
 
 
 def _refuse_nul(text: str, source: str) -> None:
     if "\0" in text:
         raise TextError(
-            f"{source}: holds a NUL character, so it is binary or in another encoding. Set data.encoding "
-            "(perhaps utf-16), or data.unit: byte to read bytes as they are."
+            f"{source}: contains a NUL character, so it is binary or in another encoding. Set data.encoding "
+            "(such as utf-16), or data.unit: byte to read raw bytes."
         )

@@ -1,8 +1,8 @@
-"""Unicode normalization of a text that arrives in pieces.
+"""Unicode normalization of a text given in pieces.
 
-Normalizing piece by piece is wrong wherever a cut separates what belongs together: a letter from its
-accent, a jamo from its syllable. So the end of each piece is held back from the last character that
-certainly starts afresh (Unicode Standard Annex #15, section 9.1, calls such places stable).
+Normalizing each piece alone is wrong where a cut separates a letter from its accent or a jamo from its
+syllable. So each piece is held back from its last stable code point: one that never interacts with
+what precedes it (Unicode Standard Annex #15, section 9.1).
 """
 
 import unicodedata
@@ -12,7 +12,7 @@ from typing import Literal
 Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 _VOWEL_AND_FINAL_JAMO = range(0x1160, 0x1200)
-_KIRAT_RAI_VOWEL_SIGN_E = "\U00016d67"  # a letter by its category, but it joins (Unicode 16)
+_KIRAT_RAI_VOWEL_SIGN_E = "\U00016d67"  # its category is Lo, but it composes with what precedes it (Unicode 16)
 
 
 def normalized(pieces: Iterable[str], form: Form | None) -> Iterator[str]:
@@ -35,7 +35,7 @@ def last_fresh_start(text: str) -> int:
 
 
 def starts_afresh(character: str) -> bool:
-    """Tell whether nothing before ``character`` can ever merge with it or change places with it."""
+    """Return whether ``character`` can neither compose nor be reordered with anything before it."""
     first = unicodedata.normalize("NFKD", character)[0]
     return (
         unicodedata.combining(first) == 0

@@ -1,7 +1,7 @@
-"""Characters that show nothing by themselves, made visible, one mark for each.
+"""Invisible characters → printable marks, one for each.
 
-Newline is ↵, tab →, other controls are their pictures, a jamo is the letter that stands alone, what else joins
-the character before it (an accent) is ◌, and what cannot be shown is �.
+Newline is ↵, tab →, other control characters their control pictures, a conjoining jamo its compatibility letter,
+any other combining character (an accent) ◌, and a character that cannot be printed �.
 """
 
 import unicodedata
@@ -11,11 +11,11 @@ from charlm.text.normalization import starts_afresh
 
 _NAMED = {"\n": "↵", "\t": "→", "\x7f": "␡"}
 _PICTURES = 0x2400
-"""Where Unicode keeps the pictures of the control characters U+0000 to U+001F."""
+"""First code point of the control pictures, for U+0000 to U+001F."""
 
 
 def marked(text: str) -> str:
-    """Return ``text`` with a printable mark in place of each character that shows nothing by itself."""
+    """Return ``text`` with each character that is invisible by itself replaced by a printable mark."""
     return "".join(map(_mark, text))
 
 
@@ -33,7 +33,7 @@ def _mark(character: str) -> str:
 
 
 def _standing_alone(name: str) -> str:
-    """Return the character of this name; old Korean has jamo without one."""
+    """Return the character of this name, or ◌: old jamo have no compatibility letter."""
     try:
         return unicodedata.lookup(name)
     except KeyError:

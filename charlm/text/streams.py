@@ -1,7 +1,7 @@
 """Ids → parallel lanes, cut into truncated-BPTT windows.
 
-Lane b is one contiguous stretch of the text, and window i + 1 of a lane goes on where window i ended, so
-the hidden state can be carried across. Targets are the inputs shifted by one. Thirteen characters in
+Lane b is one contiguous stretch of the text, and window i + 1 of a lane starts where window i ended, so
+the hidden state can be carried over. Targets are the inputs shifted by one. Thirteen characters in
 three lanes with windows of three:
 
     text       a b c d e f g h i j k l m
@@ -11,8 +11,8 @@ three lanes with windows of three:
     lane 2     i j k   l                      j k l   m
     window       0     1                        0     1
 
-The last window of a pass is as short as what is left. The window is a function of the step, so that
-whoever resumes needs no iterator: only the step.
+The last window of a pass may be shorter. A window depends on the step alone, so a resumed run needs the
+step number but no iterator state.
 
 Letters: B lanes, T steps in a window.
 """
@@ -28,7 +28,7 @@ from charlm.text.document_streams import DocumentStreams
 from charlm.text.vocabulary import Ids
 
 EVALUATION_WINDOW = 256
-"""Steps read at a time when nothing is learned; it changes speed and memory, no number."""
+"""Time steps per window in evaluation; it affects speed and memory, not results."""
 
 
 class Streams:
@@ -60,30 +60,30 @@ class Streams:
 
     @property
     def characters(self) -> int:
-        """Predictions made in one pass."""
+        """Number of predictions in one pass."""
         return self._targets.size
 
     @property
     def padding(self) -> float:
-        """Share of places at which there is nothing to guess: none."""
+        """Share of positions that are padding: none."""
         return 0.0
 
     def at(self, step: int) -> Batch:
-        """Return the window that step number ``step``, from 0, reads."""
+        """Return the window read at ``step``, counted from 0."""
         index = step % len(self)
         columns = slice(index * self._window, (index + 1) * self._window)
         return Batch(self._inputs[:, columns], self._targets[:, columns], np.full(self.lanes, index == 0))
 
     def fraction(self, step: int) -> float:
-        """Return the passes made after ``step`` steps, such as 1.25."""
+        """Return the number of passes completed after ``step`` steps, such as 1.25."""
         passes, index = divmod(step, len(self))
         return passes + min(index * self._window / self.lane_length, 1.0)
 
 
 def training_streams(ids: Ids, training: TrainingConfig, end: int | None = None) -> BatchSource:
-    """Return the lanes that training reads; with ``end``, the id that ends an item, each item stands for itself.
+    """Return the batches that training reads; with ``end``, the id of ``<end>``, as separate items.
 
-    Raises TextError when a lane holds no whole window, or not one item.
+    Raises TextError when the text is too short for one whole window, or one item, in every lane.
     """
     lanes, window = training.batch_size, training.sequence_length
     if end is not None:
@@ -98,12 +98,12 @@ def training_streams(ids: Ids, training: TrainingConfig, end: int | None = None)
 
 
 def one_lane(ids: Ids) -> Streams:
-    """Return a text as one stretch, from its beginning to its end; raises TextError where nothing is predicted."""
+    """Return a text as one lane, from its beginning to its end; raises TextError below two ids."""
     return Streams(ids, 1, EVALUATION_WINDOW)
 
 
 def evaluation_streams(ids: Ids, lanes: int, end: int | None = None) -> BatchSource:
-    """Return the lanes in which a text is scored: fewer than asked for only where it is that short."""
+    """Return the batches in which a text is scored, in at most ``lanes`` lanes: fewer where the text is too short."""
     if end is not None:
         items = max(int((ids == end).sum()) - 1, 1)
         return DocumentStreams(ids, end, min(lanes, items), EVALUATION_WINDOW)

@@ -1,4 +1,4 @@
-"""Characters (or bytes) ⇄ ids, and the one-hot rows that the textbook draws.
+"""Characters (or bytes) ⇄ ids, and their one-hot rows.
 
     "hello"  over the symbols  e h l o
 
@@ -8,8 +8,8 @@
       l → 2 → [0 0 1 0]
       o → 3 → [0 0 0 1]
 
-Symbols are sorted by code point; special symbols follow them. A byte is held as the character
-of the same number, so both units are looked up in one table over code points.
+Symbols are sorted by code point; special symbols follow them. A byte is stored as the character
+with that code point, so both units share one lookup table over code points.
 """
 
 import sys
@@ -34,7 +34,7 @@ Ids = NDArray[np.unsignedinteger[Any]]
 
 UNKNOWN = "<unk>"
 END = "<end>"
-"""The special symbol that ends every item of a text of separate ones, and precedes the first."""
+"""The special symbol after every item of a text of separate items, and before the first."""
 _NOT_THERE = -1
 _SHOWN = 10
 _LONGEST_SPECIAL = 40
@@ -42,7 +42,7 @@ _LONGEST_SPECIAL = 40
 
 @dataclass(frozen=True)
 class UnknownCharacter:
-    """A character that a vocabulary lacks: which, where it first stands, and how often."""
+    """A character that a vocabulary lacks, with its first position in the text and its count."""
 
     character: str
     position: int
@@ -55,21 +55,21 @@ class UnknownCharacter:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The symbols a model knows; a symbol's place is its id."""
+    """The symbols of a model; a symbol's index is its id."""
 
     symbols: tuple[str, ...]
     unit: TextUnit = "character"
     normalization: Form | None = None
     special: Mapping[str, int] = field(default_factory=dict)
-    """Symbols that stand for no character, by name; they are never sampled unless asked for."""
+    """The id of each symbol that is not a character, by name; sampling excludes them by default."""
 
     @classmethod
     def of_code_points(
         cls, counts: NDArray[np.int64], normalization: Form | None = None, minimum_count: int = 1
     ) -> Self:
-        """Build from ``counts[code point]``; rarer characters than ``minimum_count`` share ``<unk>``.
+        """Build from ``counts[code point]``; characters rarer than ``minimum_count`` share ``<unk>``.
 
-        Where ends were counted (`END_UNIT`), there is an ``<end>``.
+        Counts that include `END_UNIT` add an ``<end>``.
         """
         characters = counts.copy()
         characters[END_UNIT : END_UNIT + 1] = 0
@@ -87,11 +87,11 @@ class Vocabulary:
 
     @classmethod
     def of_bytes(cls, special: Sequence[str] = ()) -> Self:
-        """Return the vocabulary of all 256 bytes, which reads any file, followed by ``special`` symbols."""
+        """Return the vocabulary of all 256 bytes, which can encode any file, followed by ``special`` symbols."""
         return cls((*map(chr, range(256)), *special), "byte", None, _places(256, special))
 
     def united(self, other: Self) -> Self:
-        """Return a vocabulary of the symbols of both, which read their text alike."""
+        """Return a vocabulary of the symbols of both; both must have the same unit and normalization."""
         symbols = tuple(sorted({*self._characters, *other._characters}))
         special = sorted({*self.special, *other.special})
         return type(self)((*symbols, *special), self.unit, self.normalization, _places(len(symbols), special))
@@ -101,12 +101,12 @@ class Vocabulary:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The smallest unsigned type that holds every id: one byte up to 256 symbols."""
+        """The smallest unsigned integer type for every id: one byte up to 256 symbols."""
         return np.min_scalar_type(max(len(self) - 1, 0))
 
     @cached_property
     def _table(self) -> NDArray[np.int32]:
-        """Id of each code point, and ``_NOT_THERE`` for unknown characters (including all past the end)."""
+        """Id of each code point, or ``_NOT_THERE``; the last entry is for all code points above the table."""
         characters = self._units
         table = np.full(max(characters, default=0) + 2, self.special.get(UNKNOWN, _NOT_THERE), np.int32)
         table[characters] = np.arange(len(characters))
@@ -114,7 +114,7 @@ class Vocabulary:
 
     @property
     def end(self) -> int | None:
-        """The id of the symbol that ends an item; None where the text is one."""
+        """The id of ``<end>``; None where the text is not made of separate items."""
         return self.special.get(END)
 
     @property
@@ -127,16 +127,16 @@ class Vocabulary:
         return self.symbols[: len(self.symbols) - len(self.special)]
 
     def to_units(self, text: str) -> CodePoints:
-        """Return ``text``, normalized, as code points (or as the bytes of its UTF-8)."""
+        """Return ``text`` as code points, normalized, or as its UTF-8 bytes."""
         if self.unit == "byte":
             return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8).astype("<u4")
         return code_points(text if self.normalization is None else unicodedata.normalize(self.normalization, text))
 
     def encode(self, text: str) -> Ids:
-        """Return the ids (N,) of a text, normalizing it first.
+        """Return the ids (N,) of a text, which is normalized first.
 
-        Raises UnknownCharactersError, which shows each unknown character with its code point and position,
-        unless the vocabulary has learned ``<unk>``.
+        Raises UnknownCharactersError, which lists each unknown character with its code point and position,
+        unless the vocabulary has ``<unk>``.
         """
         return self.encode_units(self.to_units(text))
 
@@ -148,12 +148,12 @@ class Vocabulary:
         return ids.astype(self.dtype)
 
     def encode_item(self, text: str) -> Ids:
-        """Return the ids of a text as it is read from its beginning: after an end, where items have ends."""
+        """Return the ids of a text at the beginning of an item: preceded by ``<end>``, where there is one."""
         before = [] if self.end is None else [self.end]
         return np.concatenate([np.array(before, self.dtype), self.encode(text)])
 
     def unknown_characters(self, text: str, position: int = 0) -> list[UnknownCharacter]:
-        """Return the characters of ``text`` that this vocabulary lacks, in the order they appear."""
+        """Return the characters of ``text`` that this vocabulary lacks, in order of first occurrence."""
         return self._unknown_characters(self.to_units(text), position)
 
     def _unknown_characters(self, units: CodePoints, position: int) -> list[UnknownCharacter]:
@@ -165,12 +165,12 @@ class Vocabulary:
         ]
 
     def unknown_error(self, unknown: Sequence[UnknownCharacter]) -> UnknownCharactersError:
-        """Return the error that shows characters which this vocabulary lacks."""
+        """Return the error that lists characters this vocabulary lacks."""
         shown = ", ".join(map(str, unknown[:_SHOWN])) + (", …" if len(unknown) > _SHOWN else "")
         what, them = ("1 character is", "it") if len(unknown) == 1 else (f"{len(unknown):,} characters are", "them")
         return UnknownCharactersError(
-            f"{what} not among the model's {len(self):,} symbols: {shown}. Replace or remove {them}, or train on a "
-            f"text that has {them} (data.minimum_count above 1 makes a model read unknown characters as <unk>)."
+            f"{what} not in the model's vocabulary of {len(self):,} symbols: {shown}. Replace or remove {them}, or "
+            f"train on a text that contains {them} (with data.minimum_count above 1, unknown characters become <unk>)."
         )
 
     def decoder(self) -> Decoder:
@@ -179,26 +179,26 @@ class Vocabulary:
         return Decoder(shown, unit=self.unit, recompose=self.normalization in ("NFD", "NFKD"))
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
-        """Return the text of ids (N,): recomposed where it was decomposed, bytes read as UTF-8, an end as a newline."""
+        """Return the text of ids (N,): decomposed text recomposed (NFC), bytes as UTF-8, ``<end>`` as a newline."""
         decoder = self.decoder()
         return "".join(decoder.feed(int(index)) for index in ids) + decoder.finish()
 
     def marks(self, ids: Sequence[int] | NDArray[Any]) -> list[str]:
-        """Return one printable character for each id (N,): itself, or a mark for what shows nothing."""
-        highest = "\x7f" if self.unit == "byte" else chr(sys.maxunicode)  # other bytes are not characters alone
+        """Return one printable character for each id (N,): the symbol itself, or a mark for an invisible one."""
+        highest = "\x7f" if self.unit == "byte" else chr(sys.maxunicode)  # other bytes are not whole characters
         shown = [marked(symbol) if len(symbol) == 1 and symbol <= highest else REPLACEMENT for symbol in self.symbols]
         if self.end is not None:
             shown[self.end] = "␃"
         return [shown[index] for index in ids]
 
     def one_hot(self, ids: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
-        """Return the one-hot rows (N, V) of ids (N,): all zeros but for a one in the id's column."""
+        """Return the one-hot rows (N, V) of ids (N,): one in the id's column, zero elsewhere."""
         rows = np.zeros((len(ids), len(self)), np.uint8)
         rows[np.arange(len(ids)), np.asarray(ids, dtype=np.intp)] = 1
         return rows
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values that `from_json` reads back."""
+        """Return a JSON-serializable dictionary that `from_json` reads back."""
         return {
             "unit": self.unit,
             "normalization": self.normalization,
@@ -208,11 +208,11 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, values: object) -> Self:
-        """Read what `to_json` wrote; raises CheckpointError when it is something else."""
+        """Return the vocabulary that `to_json` wrote; raises CheckpointError when the values are not valid."""
         try:
             record = _Record.model_validate(values)
         except ValidationError as error:
-            raise CheckpointError(f"the vocabulary is not one that charlm wrote: {error.errors()[0]['msg']}") from error
+            raise CheckpointError(f"the vocabulary is not valid: {error.errors()[0]['msg']}") from error
         return cls(tuple(record.symbols), record.unit, record.normalization, record.special)
 
 
@@ -231,13 +231,13 @@ class _Record(BaseModel):
         characters = self.symbols[: len(self.symbols) - len(self.special)]
         specials = dict(zip(self.symbols[len(characters) :], range(len(characters), len(self.symbols)), strict=True))
         if not all(len(symbol) == 1 for symbol in characters) or sorted(set(characters)) != characters:
-            raise ValueError("symbols are not single characters in order")
+            raise ValueError("symbols are not single characters sorted by code point")
         if END in self.special and specials.get(END) != len(characters):
             raise ValueError("<end> does not follow the characters")
         if not characters or any("\ud800" <= symbol <= "\udfff" for symbol in characters):
             raise ValueError("symbols are not characters")
         if not all(name.isprintable() and 1 < len(name) < _LONGEST_SPECIAL for name in self.special):
-            raise ValueError("special symbols have odd names")
+            raise ValueError(f"a special symbol's name is not 2 to {_LONGEST_SPECIAL - 1} printable characters")
         if specials != self.special or not all(type(place) is int for place in self.special.values()):
             raise ValueError("special symbols do not follow the others")
         if self.unit == "byte" and characters[-1:] > ["\xff"]:
@@ -246,5 +246,5 @@ class _Record(BaseModel):
 
 
 def _places(characters: int, special: Sequence[str]) -> dict[str, int]:
-    """Return the id of each special symbol, after so many characters."""
+    """Return the id of each special symbol; their ids follow those of ``characters`` characters."""
     return {name: characters + index for index, name in enumerate(special)}

@@ -1,1 +1,1 @@
-"""Training: truncated backpropagation through time, what starts it, drives it and keeps what it brings."""
+"""Training by truncated backpropagation through time: starting, running, resuming and saving."""

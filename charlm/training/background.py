@@ -1,7 +1,7 @@
-"""Work that KeyboardInterrupt ends at the next step's edge, without a signal handler.
+"""Work that KeyboardInterrupt ends after the current step, without a signal handler.
 
-Python raises KeyboardInterrupt in the main thread alone, between any two of its instructions. So the work is done in a
-thread of its own while the caller's thread waits, and is interrupted in its stead: it then asks the work to end.
+Python raises KeyboardInterrupt in the main thread only, between any two instructions. So the work runs in another
+thread while the caller's thread waits; the waiting thread receives the exception and asks the work to stop.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from threading import Event
 
 
 def finish_steps(work: Callable[[Callable[[], bool]], None]) -> None:
-    """Call ``work(stop)`` in another thread and wait for its end; raises what it raises.
+    """Call ``work(stop)`` in another thread and wait for it; raises what it raises.
 
-    ``stop()`` is true from the first KeyboardInterrupt on, which is raised again when the work has ended.
+    ``stop()`` is true after a KeyboardInterrupt, which is raised again when the work has ended.
     """
     stopping = Event()
     with ThreadPoolExecutor(1, thread_name_prefix="charlm-training") as pool:

@@ -1,7 +1,7 @@
-"""Another model's weights under a new vocabulary: what both know keeps its rows, what is new gets their mean.
+"""Another model's weights under a larger vocabulary: known symbols keep their rows, new ones get the mean row.
 
-A new symbol that starts at the mean of the others changes what the model predicts least of all first values
-(Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models").
+Starting a new symbol at the mean of the others bounds how much the model's predictions change (Hewitt 2021,
+"Initializing New Word Embeddings for Pretrained Language Models").
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from charlm.text.vocabulary import Vocabulary
 
 
 def widened(checkpoint: Checkpoint, vocabulary: Vocabulary) -> Tensors:
-    """Return the weights of ``checkpoint`` for ``vocabulary``, which holds all of its symbols and perhaps more."""
+    """Return the weights of ``checkpoint`` for ``vocabulary``, which must contain all of its symbols."""
     place_of = {symbol: place for place, symbol in enumerate(vocabulary.symbols)}
     places = [place_of[symbol] for symbol in checkpoint.vocabulary.symbols]
     tensors = checkpoint.part("model")

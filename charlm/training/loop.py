@@ -1,7 +1,7 @@
-"""The training loop: take steps, keep what they bring, and tell an observer.
+"""The training loop: takes steps, saves metrics and checkpoints, and notifies an observer.
 
-The loop knows nothing of signals, terminals or notebooks. Whoever calls it passes what may end it (``stop``), what may
-ask for a checkpoint (``save_now``), and an observer.
+The loop knows nothing of signals, terminals or notebooks: its caller passes a predicate that ends it (``stop``), one
+that requests a checkpoint (``save_now``), and an observer.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -15,23 +15,23 @@ from charlm.runs.step_report import Rollback, StepReport
 from charlm.training.trainer import Trainer
 
 OnEvaluation = Callable[[Mapping[str, Any]], object]
-"""Called with the line of ``metrics.jsonl`` of each evaluation, once it is kept."""
+"""Called with the line of ``metrics.jsonl`` of each evaluation, after it is written."""
 
 
 class Observer(Protocol):
-    """Is told what happens in training, as it happens."""
+    """An object that is notified of the progress of training."""
 
     def update(self, report: StepReport) -> None:
-        """Take notice of one step."""
+        """Handle one step."""
 
     def show_sample(self, text: str) -> None:
-        """Take notice of what the model writes now."""
+        """Handle the sample of an evaluation."""
 
     def show_rollback(self, rollback: Rollback) -> None:
-        """Take notice that training diverged and was rolled back."""
+        """Handle a rollback after divergence."""
 
     def close(self) -> None:
-        """Take notice of the end, whatever the reason."""
+        """Handle the end of training, for whatever reason it ended."""
 
 
 class Silence:
@@ -51,7 +51,7 @@ class Silence:
 
 
 def never() -> bool:
-    """Return False: nothing asks for the end, or for a checkpoint."""
+    """Return False: never stop, or never request a checkpoint."""
     return False
 
 
@@ -64,10 +64,10 @@ def run_loop(
     save_now: Callable[[], bool] = never,
     callbacks: Collection[OnEvaluation] = (),
 ) -> None:
-    """Train until the trainer has finished or ``stop()`` is true after a step; either way the last step is saved.
+    """Train until the trainer has finished or ``stop()`` is true after a step; in both cases the last step is saved.
 
-    ``save_now()`` is asked once a step; a full checkpoint is written after a step where it is true.
-    Raises DivergenceError when training diverges and is not rolled back, and StorageError when the disk refuses.
+    ``save_now()`` is called once per step; where it is true, a full checkpoint is written after the step.
+    Raises DivergenceError when training diverges and is not rolled back, and StorageError when writing fails.
     """
     try:
         events = trainer.run()
@@ -76,12 +76,12 @@ def run_loop(
                 observer.show_rollback(event)
                 continue
             observer.update(event)
-            stopping = stop()  # a request that comes after this line waits for the next step
+            stopping = stop()  # a later request takes effect after the next step
             try:
                 metrics = _keep(trainer, run, observer, event, asked=save_now() or stopping)
                 for callback in callbacks if metrics else ():
                     callback(metrics)
-            except DivergenceError as error:  # what no loss has shown yet; the trainer knows what to do about it
+            except DivergenceError as error:  # non-finite weights; the trainer rolls back or re-raises
                 rollback = events.throw(error)
                 if isinstance(rollback, Rollback):
                     observer.show_rollback(rollback)
@@ -92,14 +92,14 @@ def run_loop(
 
 
 def advice_on(trainer: Trainer, run: RunDirectory) -> list[str]:
-    """Return what the run's evaluations advise to try next, in sentences."""
+    """Return sentences on what to try next, from the run's evaluations."""
     return advice(run.metrics(), trainer.weights, len(trainer.corpus.train), trainer.progress.rollbacks)
 
 
 def _keep(
     trainer: Trainer, run: RunDirectory, observer: Observer, report: StepReport, *, asked: bool
 ) -> dict[str, Any]:
-    """Write what this step brings, in the order that makes the full checkpoint the commit; return its metrics."""
+    """Write the results of a step, the full checkpoint last as the commit; return the metrics of an evaluated step."""
     save_every = trainer.config.run.save_every
     evaluated = report.validation_loss is not None
     due = evaluated if save_every is None else report.step % save_every == 0

@@ -1,4 +1,4 @@
-"""How a Markov model is made: it is counted, in one pass, without torch."""
+"""Building a Markov model: n-grams are counted in one pass, without torch."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,12 +20,12 @@ from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams
 
 Watch = Callable[[Iterable[Counts]], Iterable[Counts]]
-"""Passes the counts of each order on, and may show how far counting has come."""
+"""Wraps the iterable of each order's counts, and may show progress while it is consumed."""
 
 
 @dataclass(frozen=True)
 class Counting:
-    """A run that is about to be counted."""
+    """A prepared run of a Markov model."""
 
     config: Config
     corpus: Corpus
@@ -33,9 +33,9 @@ class Counting:
     _held: ExitStack
 
     def run(self, watch: Watch = iter) -> tuple[RunDirectory, Checkpoint]:
-        """Count, and write the model and its one line of metrics into the run's folder.
+        """Count, and write the model and its single line of metrics into the run's folder.
 
-        Raises StorageError when the disk refuses.
+        Raises StorageError when writing fails.
         """
         model, checkpoint = count(self.config, self.corpus, watch)
         if self._run:
@@ -50,9 +50,9 @@ class Counting:
 
 @contextmanager
 def prepare_counting(config: Config, *, resume: bool = False) -> Iterator[Counting | RunDirectory]:
-    """Read the text and hold the run's folder; with ``resume``, yield the folder of a run that has its model already.
+    """Read the text and lock the run's folder; with ``resume``, yield the folder of a run that is already complete.
 
-    Raises TextError as `Corpus.read` does, and with ``resume`` CheckpointError for a run of another kind or text.
+    Raises TextError like `Corpus.read`, and with ``resume`` CheckpointError for a run of another kind or text.
     """
     with ExitStack() as held:
         run = RunDirectory.reopen(config) if resume else None
@@ -65,18 +65,18 @@ def prepare_counting(config: Config, *, resume: bool = False) -> Iterator[Counti
 
 
 def plan(config: Config) -> list[tuple[str, object]]:
-    """Return what would be counted, as names and values."""
+    """Return the plan of a counting run as names and values."""
     corpus = Corpus.read(config.data)
     return [
         ("text", corpus.sizes),
         ("vocabulary", f"{len(corpus.vocabulary):,} symbols"),
         ("model", f"markov, counts of what follows up to {config.model.order} {config.data.unit}s"),
-        ("passes", "1, and nothing to go on from afterwards"),
+        ("passes", "1; a counted model cannot be trained further"),
     ]
 
 
 def count(config: Config, corpus: Corpus, watch: Watch = iter) -> tuple[MarkovModel, Checkpoint]:
-    """Count the training text and score the validation text; return the model, and the same at rest."""
+    """Count the training text and score the validation text; return the model and its checkpoint."""
     vocabulary = corpus.vocabulary
     started = time.perf_counter()
     levels = counted(corpus.train, config.model.order, len(vocabulary), vocabulary.end)
@@ -95,7 +95,7 @@ def count(config: Config, corpus: Corpus, watch: Watch = iter) -> tuple[MarkovMo
 
 
 def _is_counted(run: RunDirectory, config: Config) -> bool:
-    """Return whether this run has its model already; raises CheckpointError when it is one of another kind or text."""
+    """Return whether this run is already complete; raises CheckpointError when it has another kind or text."""
     check_way(run.config(), config)
     try:
         checkpoint = Checkpoint.load(run.best)
@@ -119,7 +119,7 @@ def _progress(score: Score, characters: int, seconds: float) -> Progress:
 
 
 def _metrics(progress: Progress) -> dict[str, object]:
-    """Return the one line of ``metrics.jsonl``; counting has no training loss, no rate and no gradient."""
+    """Return the single line of ``metrics.jsonl``; counting has no training loss, learning rate or gradient."""
     loss = progress.validation_loss or 0.0
     return {
         "step": progress.step,

@@ -1,4 +1,4 @@
-"""How a gradient becomes a step: optimizer, learning-rate schedule, clipping."""
+"""Optimization: AdamW, learning-rate schedule, gradient clipping."""
 
 import math
 from collections.abc import Iterable
@@ -9,11 +9,11 @@ from torch import nn
 from charlm.config.settings import TrainingConfig
 
 _STALLED_AFTER = 2
-"""Evaluations without a better loss after which the plateau schedule halves the rate."""
+"""Evaluations without a lower validation loss after which the plateau schedule halves the learning rate."""
 
 
 def make_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW (Loshchilov & Hutter 2019) that decays weight matrices and leaves biases alone."""
+    """Return an AdamW optimizer (Loshchilov & Hutter 2019) with weight decay on matrices but not on biases."""
     matrices = [weight for weight in network.parameters() if weight.ndim > 1]
     biases = [weight for weight in network.parameters() if weight.ndim == 1]
     groups = [
@@ -24,10 +24,10 @@ def make_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.
 
 
 def learning_rate(training: TrainingConfig, step: int, total_steps: int, factor: float = 1.0) -> float:
-    """Return the rate of step number ``step``, from 0: a linear rise, then the schedule.
+    """Return the learning rate at ``step``, counted from 0: linear warmup, then the schedule.
 
-    ``factor`` is what the plateau schedule and rollbacks have come down to. The rate is a function of its
-    arguments, so that whoever resumes needs no scheduler.
+    ``factor`` is the product of all reductions by the plateau schedule and rollbacks. The rate depends on the
+    arguments alone, so a resumed run needs no scheduler state.
     """
     rate = training.learning_rate * factor
     warmup = round(training.warmup_fraction * total_steps)
@@ -40,11 +40,11 @@ def learning_rate(training: TrainingConfig, step: int, total_steps: int, factor:
 
 
 def plateau_factor(training: TrainingConfig, factor: float, evaluations_without_better: int) -> float:
-    """Return the factor after an evaluation: halved each time the loss has stalled long enough."""
+    """Return the plateau schedule's factor after an evaluation: halved each time the validation loss has stalled."""
     stalled = evaluations_without_better > 0 and evaluations_without_better % _STALLED_AFTER == 0
     return factor / 2 if training.schedule == "plateau" and stalled else factor
 
 
 def clip_gradient(parameters: Iterable[nn.Parameter], longest: float | None) -> float:
-    """Scale the gradient down to the global norm ``longest`` (None: never); return its length before."""
+    """Clip the gradient to the global norm ``longest`` (None: no clipping); return its norm before clipping."""
     return float(nn.utils.clip_grad_norm_(parameters, math.inf if longest is None else longest))

@@ -1,4 +1,4 @@
-"""What a training run would do: its sizes, and the time that one step takes here."""
+"""The plan of a training run: its sizes, and the measured time of one step."""
 
 import resource
 import sys
@@ -12,7 +12,7 @@ from charlm.training.trainer import Trainer
 
 
 def plan(trainer: Trainer) -> list[tuple[str, object]]:
-    """Return the plan as names and values. Takes two steps to time one: the trainer is spent."""
+    """Return the plan as names and values; takes two steps to time one, so discard the trainer afterwards."""
     corpus, streams, model = trainer.corpus, trainer.streams, trainer.config.model
     weights, moments, _ = sizes(trainer.config, len(corpus.vocabulary))
     best, full = checkpoint_sizes(trainer.config, len(corpus.vocabulary))
@@ -25,7 +25,7 @@ def plan(trainer: Trainer) -> list[tuple[str, object]]:
         ("vocabulary", f"{len(corpus.vocabulary):,} symbols"),
         ("model", f"{model.kind}, {model.num_layers} × {model.hidden_size} units, {trainer.weights:,} parameters"),
         (
-            "windows an epoch",
+            "windows per epoch",
             f"{len(streams):,} of {streams.lanes} lanes × {trainer.config.training.sequence_length} steps{padding}",
         ),
         ("steps", f"{trainer.total_steps:,}, evaluated every {trainer.evaluate_every:,}"),
@@ -36,21 +36,21 @@ def plan(trainer: Trainer) -> list[tuple[str, object]]:
         ),
         (
             "one step",
-            f"{seconds * 1000:,.1f} ms on {trainer.device}, {per_step / seconds:,.0f} characters a second",
+            f"{seconds * 1000:,.1f} ms on {trainer.device}, {per_step / seconds:,.0f} characters per second",
         ),
-        ("time", f"about {total:,.0f} s, evaluations aside"),
+        ("time", f"about {total:,.0f} s, without evaluations"),
     ]
 
 
 def _time_one_step(trainer: Trainer) -> float:
-    trainer.train_step(trainer.streams.at(0), trainer.config.training.learning_rate)  # kernels are chosen here
+    trainer.train_step(trainer.streams.at(0), trainer.config.training.learning_rate)  # warmup: torch selects kernels
     started = time.perf_counter()
     trainer.train_step(trainer.streams.at(0), trainer.config.training.learning_rate)
     return time.perf_counter() - started
 
 
 def _peak(device: torch.device) -> str:
-    """Return the most memory that was in use: the device's, or this process's."""
+    """Return the peak memory use: of the CUDA device, or else of this process."""
     if device.type == "cuda":
         return _megabytes(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024

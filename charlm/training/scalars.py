@@ -1,4 +1,4 @@
-"""A run's numbers for TensorBoard: the scalars of ``metrics.jsonl`` as event files, in the run's folder."""
+"""TensorBoard event files in the run's folder, with the scalars of ``metrics.jsonl``."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from charlm.errors import StorageError
 
 FOLDER = "tensorboard"
-"""Where in a run's folder the event files lie."""
+"""The subfolder of a run's folder for event files."""
 _NAMES = (
     "train_loss",
     "validation_loss",
@@ -22,7 +22,7 @@ _NAMES = (
 
 
 class Scalars:
-    """Writes event files of a run: those ``metrics`` first, in the place of all that earlier processes wrote."""
+    """Writer of a run's event files; starts with ``metrics``, which replace what earlier processes wrote."""
 
     def __init__(self, run: Path, metrics: Iterable[Mapping[str, Any]]) -> None:
         self._folder = run / FOLDER
@@ -32,7 +32,7 @@ class Scalars:
             self.add(line)
 
     def add(self, metrics: Mapping[str, Any]) -> None:
-        """Write the numbers of one evaluation, by step; raises StorageError when the disk refuses."""
+        """Write the scalars of one evaluation; raises StorageError when writing fails."""
         with self._disk():
             for name in _NAMES:
                 if metrics.get(name) is not None:
@@ -50,7 +50,7 @@ class Scalars:
             yield
         except OSError as error:
             raise StorageError(
-                f"{self._folder}: cannot write curves for TensorBoard here ({error.strerror or error}). "
+                f"{self._folder}: cannot write TensorBoard event files ({error.strerror or error}). "
                 "Free some space, or move away what is there.",
                 kind="no curves",
             ) from error

@@ -1,4 +1,4 @@
-"""How a training run begins: from nothing, from where it was interrupted, or from another model's weights."""
+"""Starting a training run: with new weights, from its newest checkpoint, or with another model's weights."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,15 +16,15 @@ from charlm.training.state import environment
 from charlm.training.trainer import Trainer
 
 Note = Callable[[str], object]
-"""Called with a sentence that the user should know."""
+"""Called with a sentence for the user."""
 
 _SHOWN = 20
-"""New symbols that are named."""
+"""Maximum number of new symbols that a message lists."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """A trainer that is about to take its first step here, and the folder that its run may have already."""
+    """A trainer before its first step in this process, and its run's folder where that exists."""
 
     config: Config
     trainer: Trainer
@@ -35,13 +35,13 @@ class Start:
 
     @property
     def resumed(self) -> bool:
-        """Whether the trainer goes on from a checkpoint of its own run."""
+        """Whether the trainer continues from a checkpoint of its run."""
         return self._found is not None
 
     def open_run(self) -> RunDirectory:
-        """Make the run's folder, or make it what it was at the checkpoint that training goes on from.
+        """Create the run's folder, or restore it to the checkpoint from which training continues.
 
-        Raises StorageError when the disk refuses or has too little room.
+        Raises StorageError when writing fails or the disk has too little free space.
         """
         check_space(self.config, len(self.trainer.corpus.vocabulary), self._run.path if self._run else None)
         if self._run:
@@ -50,7 +50,7 @@ class Start:
         else:
             run = self._held.enter_context(RunDirectory.create(self.config))
         if self._fine_tuned and not self._found:
-            run.save(self.trainer.checkpoint())  # what it begins with, so that a resume never begins with less
+            run.save(self.trainer.checkpoint())  # the initial weights, so that a resumed run has them too
         return run
 
 
@@ -65,8 +65,8 @@ def prepare_training(
 ) -> Iterator[Start]:
     """Yield a trainer: new, with the weights of ``init_from``, or with ``resume`` from its run's newest checkpoint.
 
-    The run's folder is held until the block ends, and nothing is written before `Start.open_run`. Raises as
-    `Corpus.read`, `Trainer`, `check_resume` and `check_weights` do.
+    The run's folder is locked until the block ends, and nothing is written before `Start.open_run`. Raises like
+    `Corpus.read`, `Trainer`, `check_resume` and `check_weights`.
     """
     with ExitStack() as held:
         run = RunDirectory.reopen(config) if resume else None
@@ -79,9 +79,9 @@ def prepare_training(
 def begin(
     config: Config, run: RunDirectory | None, allowed: Collection[str], init_from: str | None, note: Note
 ) -> tuple[Trainer, Resumable | None]:
-    """Return a trainer that is about to take its first step here, and what it goes on from, if it does.
+    """Return a trainer before its first step in this process, and the checkpoint it continues from, if any.
 
-    ``run`` is the folder of a run that is to go on. Nothing is written.
+    ``run`` is the folder of a run to resume. Nothing is written.
     """
     if run:
         check_way(run.config(), config)
@@ -95,15 +95,15 @@ def begin(
 
 
 def resumable(run: RunDirectory) -> Resumable | None:
-    """Return where a run may go on from; None when it was interrupted before its first full checkpoint.
+    """Return the checkpoint to resume from; None when the run was interrupted before its first full checkpoint.
 
-    Raises CheckpointError when there were some and none is left.
+    Raises CheckpointError when the run had full checkpoints and none is left.
     """
     found = newest_checkpoint(run.path)
     steps = [metrics["step"] for metrics in run.metrics()]
     if found is None and steps and steps[-1] > (_save_every(run) or steps[0]):
         raise CheckpointError(
-            f"{run.path}: this run came to step {steps[-1]:,}, but its full checkpoints are gone.",
+            f"{run.path}: this run reached step {steps[-1]:,}, but its full checkpoints are gone.",
             f"Start a new run from its best weights, with another name and init_from={str(run.best)!r}.",
             kind="no whole checkpoint",
             names=(str(run.best),),
@@ -114,21 +114,21 @@ def resumable(run: RunDirectory) -> Resumable | None:
 def resume(
     found: Resumable, run: RunDirectory, config: Config, allowed: Collection[str], note: Note
 ) -> tuple[Trainer, Resumable]:
-    """Return a trainer that goes on from there with ``config``; raises as `check_resume` does."""
+    """Return a trainer that continues from ``found`` with ``config``; raises like `check_resume`."""
     checkpoint = found.checkpoint
     for problem in found.damaged.values():
-        note(f"{problem} Going on from an older one.")
+        note(f"{problem} Resuming from an older one.")
     for sentence in check_resume(checkpoint.config, config, allowed):
         note(sentence)
     corpus = same_corpus(checkpoint, config)
     if _has_lost_its_best(run, checkpoint):
-        note(f"{run.best} is missing or damaged; the weights of step {checkpoint.progress.step:,} stand in for it.")
+        note(f"{run.best} is missing or damaged; the weights of step {checkpoint.progress.step:,} replace it.")
         checkpoint = _standing_in(checkpoint)
     trainer = Trainer.resume(adapted(checkpoint, config), corpus)
     if trainer.finished and trainer.progress.best_step is None:
         raise ConfigError(
-            f"{run.path}: this run has come to step {trainer.progress.step:,} without an evaluation, and these "
-            "settings end it there. Let it train on with more training.steps or training.epochs."
+            f"{run.path}: this run has reached step {trainer.progress.step:,} without an evaluation, and these "
+            "settings end it there. Continue it with more training.steps or training.epochs."
         )
     here = environment(trainer.device)
     others = [
@@ -137,12 +137,12 @@ def resume(
         if name in here and was != here[name]
     ]
     if others:
-        note(f"exactly the numbers of an uninterrupted run are not promised: {'; '.join(others)}.")
+        note(f"the results may differ from those of an uninterrupted run: {'; '.join(others)}.")
     return trainer, replace(found, checkpoint=checkpoint)
 
 
 def fine_tune(source: Checkpoint, config: Config, note: Note) -> Trainer:
-    """Return a trainer of a new run that begins with the weights of ``source``; raises as `check_weights` does."""
+    """Return a trainer of a new run with the weights of ``source``; raises like `check_weights`."""
     check_weights(source.config, config)
     found, known = read_vocabulary(config.data), source.vocabulary
     vocabulary = known.united(found)
@@ -150,20 +150,20 @@ def fine_tune(source: Checkpoint, config: Config, note: Note) -> Trainer:
     unused = len(set(known.symbols) - set(found.symbols))
     shown = f": {' '.join(map(repr, new[:_SHOWN]))}{' …' if len(new) > _SHOWN else ''}" if new else ""
     note(
-        f"{len(known):,} symbols keep their weights, {unused:,} of which do not stand in this text; "
-        f"{len(new):,} are new and begin at the mean of the others{shown}"
+        f"{len(known):,} symbols keep their weights, {unused:,} of which do not occur in this text; "
+        f"{len(new):,} are new and start at the mean of the others{shown}"
     )
     return Trainer.fine_tune(config, Corpus.read(config.data, vocabulary), widened(source, vocabulary))
 
 
 def _save_every(run: RunDirectory) -> int | None:
-    """Return how often the run was saved so far, as its own config says."""
+    """Return ``run.save_every`` from the config in the run's folder."""
     config = run.config()
     return config.run.save_every if config else None
 
 
 def _standing_in(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the checkpoint as the best there is, with its own validation loss if it was evaluated just then."""
+    """Return the checkpoint marked as the best, with its validation loss if it was evaluated at this step."""
     progress = checkpoint.progress
     loss = progress.validation_loss if progress.characters_since_evaluation == 0 else None
     best = {"best_step": progress.step, "best_validation_loss": loss}

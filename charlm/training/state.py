@@ -1,9 +1,9 @@
-"""All that training carries from step to step ⇄ named arrays: nothing may be missing here.
+"""The complete training state ⇄ named arrays, from which training resumes exactly.
 
 model.*              weights, by torch's names
-optimizer.NAME.*     what AdamW keeps of the weight NAME: see charlm.checkpoint.optimizer_state
-state.0, state.1     hidden state (L, B, H) of each lane, and an LSTM's cell state; absent at the start
-rng.cpu, rng.cuda    torch's random states, which dropout draws from
+optimizer.NAME.*     AdamW's state of the weight NAME: see charlm.checkpoint.optimizer_state
+state.0, state.1     hidden state (L, B, H), and an LSTM's cell state; absent at the start of the text
+rng.cpu, rng.cuda    torch's random states, which dropout uses
 """
 
 import platform
@@ -25,7 +25,7 @@ Value = TypeVar("Value")
 
 
 def detached(state: NetworkState) -> NetworkState:
-    """Return the same numbers without the history through which a gradient would flow."""
+    """Return the state detached from the autograd graph."""
     if isinstance(state, tuple):
         return tuple(part.detach() for part in state)
     return None if state is None else state.detach()
@@ -34,7 +34,7 @@ def detached(state: NetworkState) -> NetworkState:
 def pack(
     network: RecurrentNetwork, optimizer: torch.optim.Optimizer, state: NetworkState, device: torch.device
 ) -> Tensors:
-    """Return copies of everything, so that training may go on meanwhile."""
+    """Return a copy of the training state as named arrays."""
     packed: dict[str, Tensor] = {}
     for name, weight in network.named_parameters():
         packed |= {prefix_of(name) + key: value for key, value in optimizer.state.get(weight, {}).items()}
@@ -43,7 +43,7 @@ def pack(
     packed["rng.cpu"] = torch.get_rng_state()
     if device.type == "cuda":
         packed["rng.cuda"] = torch.cuda.get_rng_state(device)
-    # NumPy has no bfloat16; every such number is a float32 too.
+    # NumPy has no bfloat16; float32 represents every bfloat16 exactly.
     plain = {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in packed.items()}
     arrays: dict[str, NDArray[Any]] = {name: value.cpu().numpy().copy() for name, value in plain.items()}
     return {f"model.{name}": value for name, value in network.tensors().items()} | arrays
@@ -55,7 +55,7 @@ def unpack(
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> NetworkState:
-    """Put everything that `pack` returned back in its place; return the carried hidden state.
+    """Restore what `pack` returned; return the carried hidden state.
 
     Raises CheckpointError when torch cannot load the random state.
     """
@@ -76,7 +76,7 @@ def unpack(
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """Return what this process computes with; the same numbers are promised only where it is the same."""
+    """Return the versions and hardware of this process; exact reproduction requires the same."""
     return software() | {
         "torch": torch.__version__,
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",

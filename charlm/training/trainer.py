@@ -2,11 +2,10 @@
 
     window      |  a b c  |  d e f  |  g h i  |
     state       0 ──────▶ h ──────▶ h ──────▶ h      carried forward across the cut
-    gradient    ◀──────── | ◀────── | ◀───────       cut at the window's edge
+    gradient    ◀──────── | ◀────── | ◀───────       cut at the window's start
 
-Each step reads one window of every lane, starting from the state the last one ended with, and follows the
-gradient back to the window's first step, no further (Williams & Peng 1990). At the beginning of the
-text the state starts fresh.
+Each step reads one window of every lane, starting from the final state of the previous window, and backpropagates to
+the window's first time step, no further (Williams & Peng 1990). At the beginning of the text the state is zero.
 
 The trainer neither prints nor saves: it yields a StepReport after every step, and its caller does both.
 """
@@ -39,8 +38,8 @@ from charlm.training.state import detached, environment, pack, unpack
 class Trainer:
     """Trains one network on one corpus.
 
-    Seeds torch's global random state, which dropout draws from. Raises TextError when the text is too
-    short for its lanes, and ConfigError when the device or the precision cannot be had.
+    Seeds torch's global random state, which dropout uses. Raises TextError when the text is too short for
+    its lanes, and ConfigError when the device or the precision is not available.
     """
 
     def __init__(self, config: Config, corpus: Corpus) -> None:
@@ -63,7 +62,7 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Steps that the whole run takes, those before it was resumed included."""
+        """Number of steps of the whole run, including those before it was resumed."""
         if self.config.training.steps is not None:
             return self.config.training.steps
         left = (self.config.training.epochs or 1) - self.progress.lanes_began_at_epoch
@@ -71,17 +70,17 @@ class Trainer:
 
     @property
     def weights(self) -> int:
-        """Number of weights that are trained."""
+        """Number of trainable parameters."""
         return sum(weight.numel() for weight in self.network.parameters())
 
     @property
     def evaluate_every(self) -> int:
-        """Steps from one evaluation to the next."""
+        """Number of steps between evaluations."""
         return self.config.training.evaluate_every or len(self.streams)
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are taken, or patience is at its end."""
+        """Whether all steps are taken, or ``training.patience`` is exhausted."""
         patience = self.config.training.patience
         impatient = patience is not None and self.progress.evaluations_without_better >= patience
         return impatient or self.progress.step >= self.total_steps
@@ -89,9 +88,9 @@ class Trainer:
     def run(self) -> Generator[StepReport | Rollback, None, None]:
         """Train until finished, yielding a report after every step.
 
-        The last step is always evaluated. When a loss or gradient is not finite, DivergenceError is raised before
-        the weights are touched; with ``training.on_divergence: rollback`` a Rollback is yielded instead, three
-        times at most, and training goes on from the last checkpoint that was taken, at half the rate.
+        The last step is always evaluated. When a loss or gradient is not finite, DivergenceError is raised before the
+        weights are changed; with ``training.on_divergence: rollback`` a Rollback is yielded instead, at most three
+        times, and training continues from the last checkpoint that was taken, at half the learning rate.
         """
         if self.config.training.on_divergence == "rollback" and self._last_good is None:
             self.checkpoint()
@@ -131,7 +130,7 @@ class Trainer:
                 meter = Meter()
 
     def train_step(self, batch: Batch, rate: float) -> tuple[float, float]:
-        """Take one optimizer step on a window of every lane; return its loss (nats per character) and gradient norm."""
+        """Take one optimizer step on a batch; return its mean loss in nats per character, and its gradient norm."""
         training = self.config.training
         before = restarted(self._state, batch.fresh) if training.carry_state else None
         self.network.train()
@@ -140,20 +139,20 @@ class Trainer:
         targets = self._tensor(batch.targets).flatten()
         loss = cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=PADDING)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+        loss.backward()  # type: ignore[no-untyped-call] # untyped in torch
         norm = clip_gradient(self.network.parameters(), training.gradient_clip)
         nats = loss.item()
         self._watch.check_step(self.progress.step + 1, nats, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        self._state = detached(state)  # the state is carried on, the gradient is cut: truncated BPTT
+        self._state = detached(state)  # truncated BPTT: the state is carried, the gradient is cut
         return nats, norm
 
     def evaluate(self) -> float:
-        """Return the validation loss in nats a character; training state and random states stay untouched.
+        """Return the validation loss in nats per character, without changing the training state.
 
-        Raises DivergenceError when it is not finite.
+        Raises DivergenceError when the loss is not finite.
         """
         nats, state = 0.0, None
         self.network.eval()
@@ -168,9 +167,9 @@ class Trainer:
         return loss
 
     def checkpoint(self) -> Checkpoint:
-        """Return a full checkpoint of this moment: training that resumes from it continues exactly.
+        """Return a full checkpoint, from which training continues exactly; a rollback returns to the last one taken.
 
-        A rollback goes back to the last one that was taken. Raises DivergenceError when a number in it is not finite.
+        Raises DivergenceError when a number in it is not finite.
         """
         tensors = pack(self.network, self.optimizer, self._state, self.device)
         self._watch.check_weights(self.progress.step, tensors)
@@ -188,7 +187,7 @@ class Trainer:
 
     @classmethod
     def resume(cls, checkpoint: Checkpoint, corpus: Corpus) -> Self:
-        """Return a trainer that goes on where ``checkpoint``, a full one, was taken.
+        """Return a trainer that continues from ``checkpoint``, which must be a full one.
 
         Raises CheckpointError when torch cannot load its random state.
         """
@@ -201,13 +200,13 @@ class Trainer:
 
     @classmethod
     def fine_tune(cls, config: Config, corpus: Corpus, weights: Mapping[str, NDArray[np.float32]]) -> Self:
-        """Return a trainer that begins a new run with another model's weights, by torch's names."""
+        """Return a trainer of a new run that starts with another model's weights, by torch's names."""
         trainer = cls(config, corpus)
         trainer.network.load_tensors(weights)
         return trainer
 
     def _roll_back(self, error: DivergenceError) -> Rollback:
-        """Return to the last checkpoint at half the rate; raise ``error`` where that is not wanted or helps no more."""
+        """Restore the last checkpoint at half the rate; raise ``error`` where rollbacks are disabled or used up."""
         good, count = self._last_good, self.progress.rollbacks + 1
         if self.config.training.on_divergence == "stop" or good is None or count > MOST_ROLLBACKS:
             raise error
@@ -218,7 +217,7 @@ class Trainer:
         return Rollback(str(error), self.progress.step, count, factor)
 
     def _advance(self, meter: Meter, characters: int, started: float, validation_loss: float | None) -> bool:
-        """Count the step that was taken; return whether it brought the lowest validation loss so far."""
+        """Update the progress after a step; return whether it has the lowest validation loss so far."""
         before = self.progress
         step, read = before.step + 1, before.step + 1 - before.lanes_began_at_step
         changes: dict[str, float | None] = {

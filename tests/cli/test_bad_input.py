@@ -320,19 +320,19 @@ CORPORA = [
 
 CHECKPOINTS = [
     Mistake("a missing checkpoint", "sample --checkpoint nope", 4, ("nope", "Runs there: lstm")),
-    Mistake("an empty checkpoint", "sample", 4, ("best.safetensors", "cut short"), checkpoint_becomes(lambda _: b"")),
+    Mistake("an empty checkpoint", "sample", 4, ("best.safetensors", "truncated"), checkpoint_becomes(lambda _: b"")),
     Mistake(
         "a checkpoint of seven bytes",
         "sample",
         4,
-        ("best.safetensors", "cut short"),
+        ("best.safetensors", "truncated"),
         checkpoint_becomes(lambda x: x[:7]),
     ),
     Mistake(
         "a checkpoint cut inside its header",
         "sample",
         4,
-        ("best.safetensors", "cut short"),
+        ("best.safetensors", "truncated"),
         checkpoint_becomes(lambda x: x[:100]),
     ),
     Mistake(
@@ -374,7 +374,7 @@ CHECKPOINTS = [
         "another program's file",
         "sample",
         4,
-        ("best.safetensors", "not a checkpoint that charlm wrote"),
+        ("best.safetensors", "not a charlm checkpoint"),
         checkpoint_becomes(lambda _: OTHER_PROGRAM),
     ),
     Mistake(

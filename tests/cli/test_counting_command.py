@@ -190,7 +190,7 @@ def test_other_settings_are_another_run(change: str, key: str, count: Run) -> No
     before = untouched(Path("runs"))
     result = count("--resume", "--set", change)
     assert result.exit_code == 4
-    assert result.stderr.startswith("charlm: this run cannot go on with these settings:")
+    assert result.stderr.startswith("charlm: this run cannot continue with these settings:")
     assert key in result.stderr
     assert untouched(Path("runs")) == before
 

@@ -113,7 +113,7 @@ def test_strangers_are_told_with_the_file_that_holds_them(
     (tmp_path / "own.txt").write_text("The €", encoding="utf-8")
     result = charlm("evaluate", "-c", str(trained["gru"]), "--file", "own.txt")
     assert result.exit_code == 2
-    assert result.stderr.startswith("charlm: own.txt: 1 character is not among the model's")
+    assert result.stderr.startswith("charlm: own.txt: 1 character is not in the model's vocabulary of")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -404,7 +404,7 @@ MISTAKES = {
         2,
         "--lags: the text of 81 characters is too short: 60 lags need 123. Use fewer lags",
     ),
-    "strangers in a file": ("-c RUN --file strangers.txt", 2, "strangers.txt: 1 character is not among"),
+    "strangers in a file": ("-c RUN --file strangers.txt", 2, "strangers.txt: 1 character is not in"),
     "strangers in a text": ("-c RUN --text \u20ac", 2, "'\u20ac' (U+20AC)"),
     "an empty text": ("-c RUN --text ", 2, "empty"),
     "two texts": ("-c RUN --text a --file text.txt", 2, "exclude each other"),

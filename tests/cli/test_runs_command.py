@@ -60,7 +60,7 @@ def test_all_runs_are_listed_the_newest_last(words: tuple[str, ...], runs: Path,
         ["counted (latest)", "markov, order 3", "", "2.750", "0", "—"],
         ["[red]new :smile:", "lstm 2 × 128", "", "—", "—", "—"],
     ]
-    assert result.stderr.startswith("charlm: runs/strange: this run's config cannot be read; perhaps another version")
+    assert result.stderr.startswith("charlm: runs/strange: cannot read this run's config, possibly written by another")
     assert "model.layers: unknown key" in result.stderr
 
 
@@ -105,7 +105,7 @@ def test_a_run_of_so_many_steps_is_not_told_to_have_no_epochs(charlm: Run, tmp_p
 def test_no_runs_are_no_mistake_but_no_folder_is(charlm: Run, tmp_path: Path) -> None:
     missing = charlm("runs")
     assert (missing.exit_code, missing.stdout) == (2, "")
-    assert missing.stderr.startswith("charlm: runs/: cannot look for runs in this folder (No such file or directory).")
+    assert missing.stderr.startswith("charlm: runs/: cannot read this folder of runs (No such file or directory).")
     assert "charlm train --config FILE" in missing.stderr
 
     (tmp_path / "runs" / "notes").mkdir(parents=True)
@@ -256,12 +256,12 @@ def test_the_comparison_as_json_has_one_value_a_run(runs: Path, charlm: Run) -> 
             "compare oldest runs/../runs/oldest",
             "charlm: runs/../runs/oldest: this is the same run as oldest.",
         ),
-        ("compare oldest tail", "charlm: tail: no such run in runs/, and not a run's folder. Runs there: [red]new"),
-        ("compare oldest strange", "charlm: runs/strange: this run's config cannot be read"),
-        ("show tail", "charlm: tail: no such run in runs/, and not a run's folder."),
-        ("show big --directory other", "charlm: big: no such run in other/, and not a run's folder. There are no runs"),
-        ("show strange --json", "charlm: runs/strange: this run's config cannot be read"),
-        ("list --directory runs/latest", "charlm: runs/latest/: cannot look for runs in this folder (Not a directory)"),
+        ("compare oldest tail", "charlm: tail: not a run's folder, and no such run in runs/. Runs there: [red]new"),
+        ("compare oldest strange", "charlm: runs/strange: cannot read this run's config"),
+        ("show tail", "charlm: tail: not a run's folder, and no such run in runs/."),
+        ("show big --directory other", "charlm: big: not a run's folder, and no such run in other/. There are no runs"),
+        ("show strange --json", "charlm: runs/strange: cannot read this run's config"),
+        ("list --directory runs/latest", "charlm: runs/latest/: cannot read this folder of runs (Not a directory)"),
     ],
 )
 def test_mistakes_are_told_in_words(words: str, message: str, runs: Path, charlm: Run) -> None:

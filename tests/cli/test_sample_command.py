@@ -223,7 +223,7 @@ def test_markup_in_a_prompt_is_text(charlm: Run, literal: str, tmp_path: Path) -
     assert run_on_terminal(tmp_path, *arguments) == (0, result.stdout + "\n")
     stranger = charlm("sample", "-c", literal, "--prompt", "[bold]")
     assert stranger.exit_code == 2
-    assert stranger.stderr.startswith("charlm: 1 character is not among")
+    assert stranger.stderr.startswith("charlm: 1 character is not in")
     assert "'o' (U+006F)" in stranger.stderr
 
 

@@ -223,10 +223,10 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(train: Run, tmp_path: Path
     assert rows["text"] == f"{len(TEXT):,} characters: {split:,} train, {len(TEXT) - split:,} validation, 0 test"
     assert rows["vocabulary"] == f"{symbols} symbols"
     assert rows["model"] == f"gru, 2 × 5 units, {weights:,} parameters"
-    assert rows["windows an epoch"] == f"{windows} of 3 lanes × 11 steps"
+    assert rows["windows per epoch"] == f"{windows} of 3 lanes × 11 steps"
     assert rows["steps"] == f"{3 * windows}, evaluated every 4"
     assert " MB weights, gradients and moments" in rows["memory"]
-    assert re.fullmatch(r"[\d,.]+ ms on cpu, [\d,]+ characters a second", rows["one step"])
+    assert re.fullmatch(r"[\d,.]+ ms on cpu, [\d,]+ characters per second", rows["one step"])
 
 
 def test_set_name_and_device_overrule_the_file(train: Run, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ WRONG: dict[str, Any] = {
 LINES = [
     "data.unit: expected 'character' or 'byte', got 'word'",
     "model.hidden_size: expected greater than 0, got 0",
-    "model.nonlinearity: only model.kind: rnn reads this; leave it at tanh, got 'relu'",
+    "model.nonlinearity: only used by model.kind: rnn; leave it at tanh, got 'relu'",
     "model.hiden_size: unknown key; did you mean model.hidden_size?",
     "training.steps: expected exactly one of training.epochs and training.steps, got 7",
     "runn: unknown key; did you mean run?",
@@ -55,7 +55,7 @@ def test_a_wrong_value_is_one_mistake_that_opens_with_its_key(key: str, value: A
     headline, line = str(refused(values)).splitlines()
 
     assert headline == "a mistake in the config:"
-    assert line.startswith((f"  {key}: expected", f"  {key}: only model.kind: "))
+    assert line.startswith((f"  {key}: expected", f"  {key}: only used by model.kind: "))
 
 
 @pytest.mark.parametrize("values", [3, "text", [], None])
@@ -65,7 +65,7 @@ def test_what_is_not_a_config_at_all_is_one_mistake(values: Any) -> None:
 
 
 def test_a_config_without_a_text_says_so() -> None:
-    with pytest.raises(ConfigError, match=r"^a mistake in the config:\n  data: missing, and there is no default$"):
+    with pytest.raises(ConfigError, match=r"^a mistake in the config:\n  data: missing; it has no default$"):
         charlm.Config()
 
 
@@ -105,7 +105,7 @@ def test_what_holds_a_million_wrong_keys_is_refused_without_looking_at_each() ->
 def test_a_training_run_from_python_is_refused_in_the_same_words() -> None:
     with pytest.raises(ConfigError, match=r"data\.path: expected a file, a list of files or a glob, got \('',\)"):
         charlm.train("")
-    with pytest.raises(ConfigError, match=r"run\.name: expected a folder's name"):
+    with pytest.raises(ConfigError, match=r"run\.name: expected a folder name"):
         charlm.train("a.txt", name="a/b")
 
 

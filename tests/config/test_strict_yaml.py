@@ -94,9 +94,9 @@ def test_a_duplicate_key_is_named_with_both_lines() -> None:
     document = parse_yaml("a: 1\nm:\n  b: 2\n  c: 3\n  b: 4\na: 5\na: 6\n")
     assert document.value == {"a": 1, "m": {"b": 2, "c": 3}}
     assert document.problems == [
-        (5, "m.b: stands twice, first on line 3"),
-        (6, "a: stands twice, first on line 1"),
-        (7, "a: stands twice, first on line 1"),
+        (5, "m.b: duplicate key, first on line 3"),
+        (6, "a: duplicate key, first on line 1"),
+        (7, "a: duplicate key, first on line 1"),
     ]
 
 
@@ -153,7 +153,7 @@ def test_a_tag_on_a_key_is_refused_too() -> None:
 def test_a_key_that_is_no_word_is_refused(text: str) -> None:
     document = parse_yaml(text)
     assert document.value == {"first": 1}
-    assert document.problems == [(2, "a key must be a plain word")]
+    assert document.problems == [(2, "a key must be a plain scalar")]
 
 
 def test_keys_are_words_even_where_they_look_like_numbers() -> None:

@@ -360,7 +360,7 @@ def test_connectivity_of_a_single_character_is_that_of_the_character() -> None:
 
 
 def test_an_empty_text_has_no_connections() -> None:
-    with pytest.raises(TextError, match=r"^text: it is empty"):
+    with pytest.raises(TextError, match=r"^text: must not be empty"):
         saliency(network_of("lstm"), ids_of(0))
 
 

@@ -256,19 +256,19 @@ def test_nothing_follows_anything_in_a_text_without_two_halves(length: int, find
 @pytest.mark.parametrize("length", [5, 100, 790])
 def test_a_text_too_short_for_the_null_is_refused(length: int, find_in) -> None:
     values = np.resize(np.float32([0, 1, 1]), length)
-    with pytest.raises(TextError, match=r"^pattern: the text is too short to tell x from chance") as refusal:
+    with pytest.raises(TextError, match=r"^pattern: the text is too short to test x against chance") as refusal:
         find_in(np.zeros((length, 6), np.float32), {"x": values})
     assert refusal.value.exit_code == 2
 
 
 def test_a_pattern_that_outlasts_the_text_is_refused(find_in) -> None:
-    with pytest.raises(TextError, match="as long as this pattern lasts"):
+    with pytest.raises(TextError, match="this pattern varies so slowly"):
         find_in(np.zeros((6000, 6), np.float32), {"ever more": np.arange(6000, dtype=np.float32)})
 
 
 def test_a_half_as_long_as_the_refusal_asks_for_is_enough(find_in) -> None:
     activity, values = random_walks(np.random.default_rng(10), 900), np.resize(np.float32([0, 0, 1]), 900)
-    with pytest.raises(TextError, match=r"Half of it has 300 .* are needed") as refusal:
+    with pytest.raises(TextError, match=r"half of it has 300 .* are needed") as refusal:
         find_in(activity[:600], {"x": values[:600]})
     (needed,) = map(int, re.findall(r"(\d+) are needed", str(refusal.value)))
     assert 300 < needed < 450

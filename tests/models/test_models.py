@@ -269,7 +269,7 @@ def test_tensors_that_do_not_fit_the_config_are_refused(change) -> None:
     else:
         tensors["rnn.weight_ih_l1"] = tensors["rnn.weight_ih_l0"]
 
-    with pytest.raises(CheckpointError, match="not whole"):
+    with pytest.raises(CheckpointError, match="incomplete"):
         RecurrentModel(config, V, tensors)
 
 

@@ -254,7 +254,7 @@ def test_resuming_past_damage_equals_an_undisturbed_run(damage: Damage, project:
 
     assert result.exit_code == 0, result.output
     assert str(run / NEWER) in result.stderr
-    assert "Going on from an older one" in result.stderr
+    assert "Resuming from an older one" in result.stderr
     aside = os.lstat(run / f"{NEWER}.damaged")
     assert (aside.st_ino, aside.st_mode, aside.st_size) == (before.st_ino, before.st_mode, before.st_size)
     assert ends_alike(project, template) == []

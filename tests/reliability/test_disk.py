@@ -301,8 +301,9 @@ def test_a_file_where_the_runs_should_be_is_named_and_left_alone(in_the_way: str
 
     assert (result.exit_code, result.stdout) == (74, "")
     assert re.fullmatch(
-        rf"charlm: {in_the_way}/gru: cannot make the run's folder \(.*\)\. "
-        r"Choose another folder with --set run\.directory=FOLDER\.\n",
+        rf"charlm: {in_the_way}/gru: cannot create the run's folder \(.*\)\. "
+        r"Choose another folder with --set run\.directory=FOLDER\.
+",
         result.stderr,
     )
     assert (folder / in_the_way).read_bytes() == b"mine"
@@ -431,7 +432,7 @@ def test_runs_that_may_not_be_written_into_are_named(train: Run, folder: Path) -
     result = train("--quiet")
 
     assert (result.exit_code, result.stdout) == (74, "")
-    assert result.stderr.startswith(f"charlm: {RUN}: cannot make the run's folder ({os.strerror(errno.EACCES)}). ")
+    assert result.stderr.startswith(f"charlm: {RUN}: cannot create the run's folder ({os.strerror(errno.EACCES)}). ")
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -539,7 +540,7 @@ def test_too_little_space_is_told_before_anything_is_written(
 
     assert (result.exit_code, result.stdout) == (74, "")
     assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith(f"charlm: {RUN}: this run keeps up to {needed / 1e6:,.1f} MB ({keep} full ")
+    assert result.stderr.startswith(f"charlm: {RUN}: this run needs up to {needed / 1e6:,.1f} MB ({keep} full ")
     assert f"{(needed - 1) / 1e6:,.1f} MB are free" in result.stderr
     for way_out in ("Free some space", "run.keep", "--set run.directory=FOLDER"):
         assert way_out in result.stderr

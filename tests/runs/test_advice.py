@@ -90,7 +90,7 @@ def test_a_rise_is_told_in_bits_with_its_steps() -> None:
     losses = [2.5, math.log(2) * 3, 2.3, math.log(2) * 4, 2.0, 2.0, 2.0, 2.0]
 
     assert said(losses, losses)[0].startswith(
-        "The training loss rose from 3.00 bits a character at step 2,000 to 4.00 at step 4,000, so"
+        "The training loss rose from 3.00 bits per character at step 2,000 to 4.00 at step 4,000, so"
     )
 
 
@@ -120,7 +120,7 @@ def test_a_run_that_ends_worse_than_it_began_had_too_high_a_rate(last, expected)
     sentences = said([2.0, last], [2.0, last])
 
     assert topics(sentences) == expected
-    assert not expected or "ended at 2.93 bits a character, worse than the 2.89 it began with, so" in sentences[0]
+    assert not expected or "ended at 2.93 bits per character, worse than the initial 2.89, so" in sentences[0]
 
 
 def test_a_loss_near_zero_may_double() -> None:
@@ -137,9 +137,9 @@ def test_overfitting_is_told_with_its_step_and_size() -> None:
     validation = [2.5, 2.1, math.log(2) * 2.80, math.log(2) * 2.90, math.log(2) * 3.00]
 
     assert said(train, validation) == [
-        "Overfitting since step 3,000: the validation loss rose by 0.20 to 3.00 bits a character while the training "
-        "loss fell. The best checkpoint, of that step, is kept; more text, model.dropout or fewer units "
-        "(model.hidden_size) help, and training.patience stops in time."
+        "Overfitting since step 3,000: the validation loss rose by 0.20 to 3.00 bits per character while the training "
+        "loss fell. The best checkpoint, of that step, is kept. More text, model.dropout or fewer units "
+        "(model.hidden_size) help; training.patience stops training early."
     ]
 
 
@@ -171,7 +171,7 @@ def test_still_falling_is_told_in_percent_and_bits() -> None:
     losses = [3.0, 2.6, 2.3, 2.1, 2.0, 1.9, 1.8, math.log(2) * 2.5]
 
     assert said(losses, losses) == [
-        f"The validation loss was still falling, by {1 - losses[-1] / 1.9:.1%} to 2.50 bits a character in the last "
+        f"The validation loss was still falling, by {1 - losses[-1] / 1.9:.1%} to 2.50 bits per character in the last "
         "quarter: train longer, with more training.epochs (or training.steps)."
     ]
 
@@ -232,12 +232,12 @@ def test_size_is_told_with_both_losses_in_bits() -> None:
     bits = [math.log(2) * bits for bits in (3.0, 2.1, 2.0, 2.0)]
 
     assert said(bits, bits, weights=1_000) == [
-        "The model is small for its text, 1,000 weights for 100,000 characters, and does equally well on text it never "
-        "saw (2.00 bits a character in training, 2.00 in validation): a larger model.hidden_size would learn more."
+        "The model is small for its text, 1,000 weights for 100,000 characters, and predicts held-out text equally "
+        "well (2.00 bits per character in training, 2.00 in validation): try a larger model.hidden_size."
     ]
     assert said(bits, scaled(bits, 1.5), weights=2_000_000) == [
         "The model is large for its text, 2,000,000 weights for 100,000 characters, and memorized it (2.00 bits "
-        "a character in training, 3.00 in validation): try more text or a smaller model.hidden_size."
+        "per character in training, 3.00 in validation): try more text or a smaller model.hidden_size."
     ]
 
 

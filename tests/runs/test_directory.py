@@ -124,7 +124,7 @@ def test_what_is_not_there_is_named_with_what_is(config, checkpoint, tmp_path) -
 def test_a_folder_that_cannot_be_made_is_said_so(config, tmp_path) -> None:
     (tmp_path / "runs").write_text("a file where the folder should be")
 
-    with pytest.raises(StorageError, match=r"cannot make the run's folder .* Choose another run\.directory\."):
+    with pytest.raises(StorageError, match=r"cannot create the run's folder .* Choose another run\.directory\."):
         RunDirectory.create(config)
 
 

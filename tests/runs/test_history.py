@@ -162,7 +162,7 @@ def test_runs_are_listed_by_age_and_one_that_cannot_be_read_hinders_none(tmp_pat
 def test_where_no_folder_is_there_is_a_way_out(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(ConfigError, match=f"{name}/: cannot look for runs .* name another folder"):
+    with pytest.raises(ConfigError, match=f"{name}/: cannot read this folder of runs .* name another folder"):
         read_runs(tmp_path / name)
 
 

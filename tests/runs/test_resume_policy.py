@@ -117,9 +117,9 @@ FIXED = {
 }
 FIXED_WORDS = "fixed at start"
 CHANGES_WORDS = "changes the experiment"
-ALLOWED_WORDS = "allowed; from here on it is another experiment"
+ALLOWED_WORDS = "allowed; changes the experiment"
 FREE_WORDS = "may change"
-LENGTH_WORDS = "the learning rate is scheduled anew"
+LENGTH_WORDS = "the learning rate is rescheduled"
 
 
 @pytest.fixture
@@ -390,7 +390,7 @@ def test_another_text_in_the_same_place_is_refused(text: str, begun: Settings, p
     result = project.train("tale", begun, "--resume")
 
     assert result.exit_code == 4
-    assert f"{project.text}: this is not the text that the run was begun with" in result.stderr
+    assert f"{project.text}: this is not the text that the run was started with" in result.stderr
     assert "--init-from" in result.stderr
     assert untouched(project.folder) == before
 

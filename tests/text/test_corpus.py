@@ -307,7 +307,7 @@ def test_a_split_that_gets_no_item_is_refused_with_the_numbers(
 @pytest.mark.parametrize("content", [b"", b"\n \r\n\t"])
 def test_a_text_without_an_item_has_no_vocabulary(content: bytes, unit: str, tmp_path: Path) -> None:
     path = written(tmp_path / "text", content)
-    with pytest.raises(TextError, match=r"text: there is no text here"):
+    with pytest.raises(TextError, match=r"text: the text is empty"):
         read_vocabulary(data(path, documents="line", unit=unit))
 
 
@@ -357,7 +357,7 @@ def test_characters_that_a_given_vocabulary_lacks_are_unk_where_it_has_learned_t
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"])
 def test_an_empty_text_has_no_vocabulary(content: bytes, tmp_path: Path) -> None:
     path = written(tmp_path / "text", content)
-    with pytest.raises(TextError, match=r"text: there is no text here"):
+    with pytest.raises(TextError, match=r"text: the text is empty"):
         read_vocabulary(data(path))
 
 

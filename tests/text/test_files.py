@@ -102,7 +102,7 @@ def test_a_folder_is_refused_with_a_glob_to_use_instead(tmp_path: Path) -> None:
 
 def test_a_pipe_is_refused_because_a_text_is_read_twice(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(TextError, match=r"pipe: this is not a regular file"):
+    with pytest.raises(TextError, match=r"pipe: not a regular file"):
         find_files([str(tmp_path / "pipe")])
 
 
@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
     for path, reason in [(tmp_path / "gone.txt", "No such file or directory"), (tmp_path, "Is a directory")]:
         with pytest.raises(TextError) as caught:
             list(byte_pieces(path))
-        assert str(caught.value) == f"{path}: cannot read this text ({reason})."
+        assert str(caught.value) == f"{path}: cannot read this file ({reason})."
 
 
 # Text
@@ -277,7 +277,7 @@ def test_a_text_without_the_byte_order_mark_that_its_encoding_needs_is_an_error(
 
 @pytest.mark.parametrize("cut", range(7))
 def test_a_nul_is_refused_because_it_is_in_no_text(cut: int) -> None:
-    with pytest.raises(TextError, match=r"^poem\.txt: holds a NUL character.*utf-16.*data\.unit: byte"):
+    with pytest.raises(TextError, match=r"^poem\.txt: contains a NUL character.*utf-16.*data\.unit: byte"):
         read(b"abc\0de", [cut])
 
 

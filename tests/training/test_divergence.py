@@ -280,12 +280,12 @@ def test_the_message_tells_the_last_losses_and_what_to_try(
 
     assert len(reports) == step - 1
     losses = [f"{report.loss:.4g}" for report in reports[-remembered:]] if remembered else ["none"]
-    assert f"; the losses before it: {', '.join(losses)}. " in text
+    assert f"; previous losses: {', '.join(losses)}. " in text
     for way_out in (
         "training.learning_rate (now 0.0125)",
         "training.gradient_clip",
         "training.on_divergence: rollback",
-        "resume from it with a lower training.learning_rate",
+        "resume it with a lower training.learning_rate",
     ):
         assert way_out in text
     assert "--resume --set training.learning_rate=RATE --allow-change training.learning_rate" in message(caught.value)

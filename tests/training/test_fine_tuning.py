@@ -259,8 +259,8 @@ def test_the_plan_counts_symbols_and_names_the_new_ones(project: Project) -> Non
 
     assert result.exit_code == 0, result.output
     assert (
-        f"{kept} symbols keep their weights, {unused} of which do not stand in this text; "
-        f"{len(NEW)} are new and begin at the mean of the others: {' '.join(map(repr, NEW))}\n"
+        f"{kept} symbols keep their weights, {unused} of which do not occur in this text; "
+        f"{len(NEW)} are new and start at the mean of the others: {' '.join(map(repr, NEW))}\n"
     ) in result.stderr
 
 
@@ -268,8 +268,8 @@ def test_the_plan_of_the_same_text_has_nothing_new(project: Project) -> None:
     _, told = tuned_from(project, str(project.text))
 
     assert told == [
-        f"{len(set(TEXT))} symbols keep their weights, 0 of which do not stand in this text; "
-        "0 are new and begin at the mean of the others"
+        f"{len(set(TEXT))} symbols keep their weights, 0 of which do not occur in this text; "
+        "0 are new and start at the mean of the others"
     ]
 
 
@@ -278,7 +278,7 @@ def test_of_many_new_characters_the_first_twenty_are_named(project: Project) -> 
     Path("other.txt").write_text(TEXT + many, encoding="utf-8", newline="")
     _, told = tuned_from(project, "other.txt")
 
-    assert told[0].endswith(f"21 are new and begin at the mean of the others: {' '.join(map(repr, many[:20]))} …")
+    assert told[0].endswith(f"21 are new and start at the mean of the others: {' '.join(map(repr, many[:20]))} …")
 
 
 @pytest.mark.parametrize("name", ["source", "runs/source", f"runs/source/{BEST}"])

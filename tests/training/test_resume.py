@@ -408,7 +408,7 @@ def test_a_run_whose_full_checkpoints_are_gone_is_refused(project: Project) -> N
     result = project.train("tale", BASE, "--resume")
 
     assert result.exit_code == 4
-    assert re.search(r"came to step 11, but its full checkpoints are gone", result.stderr)
+    assert re.search(r"reached step 11, but its full checkpoints are gone", result.stderr)
     assert f"--init-from {project.runs / 'tale' / BEST}" in result.stderr
     assert untouched(project.folder) == before
 
@@ -423,7 +423,7 @@ def test_resuming_from_an_older_checkpoint_ends_the_same(project: Project) -> No
 
     assert result.exit_code == 0
     assert "step-00000009.safetensors" in result.stderr
-    assert "Going on from an older one" in result.stderr
+    assert "Resuming from an older one" in result.stderr
     assert newest.with_name(newest.name + ".damaged").read_bytes()[:-1] == content[:-1]
     assert differences(expected, project.snapshot("tale")) == []
 
@@ -440,7 +440,7 @@ def test_a_longer_run_simply_goes_on_with_a_note(key: str, less: int, more: int,
     result = project.train("tale", changes | {key: more}, "--resume")
 
     assert result.exit_code == 0
-    assert re.fullmatch(rf"charlm: {key} +{less} → {more} +\(the learning rate is scheduled anew\)\n", result.stderr)
+    assert re.fullmatch(rf"charlm: {key} +{less} → {more} +\(the learning rate is rescheduled\)\n", result.stderr)
     assert set(differences(expected, project.snapshot("tale"))) <= {"best: config"}  # it may be from before
 
 
@@ -496,6 +496,6 @@ def test_a_finished_run_without_a_best_shows_its_replacement(project: Project) -
         result = project.train("tale", BASE, "--resume")
 
     assert result.exit_code == 0
-    assert "the weights of step 11 stand in for it" in result.stderr
+    assert "the weights of step 11 replace it" in result.stderr
     assert Checkpoint.load(project.runs / "tale" / BEST).progress.step == STEPS
     assert "2.6250 nats" in result.stdout

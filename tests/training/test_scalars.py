@@ -96,7 +96,7 @@ def test_without_tensorboard_it_is_refused_with_the_extra_to_install_and_nothing
     options = ["train", "--config", str(run / "config.yaml"), "--quiet", "--tensorboard"]
     lines = [[*options, "--name", "new"], [*options, "--resume", "--set", "training.steps=9"]]
     told = stderr_without("tensorboard", tmp_path, lines)
-    refusal = "charlm: curves need TensorBoard, which is not installed: pip install tensorboard\nexit 2\n"
+    refusal = "charlm: TensorBoard is not installed. Install it: pip install tensorboard\nexit 2\n"
     assert told.count(refusal) == 2
     assert untouched(tmp_path) == before
 
@@ -117,5 +117,5 @@ def test_a_file_where_the_curves_should_be_is_told_and_the_run_stays(project: Pr
     (project.runs / "run" / FOLDER).write_text("in the way", encoding="utf-8")
     result = project.train("run", SETTINGS | {"training.steps": 16}, "--resume", "--tensorboard")
     assert result.exit_code == 74
-    assert f"{FOLDER}: cannot write curves for TensorBoard here" in result.stderr
+    assert f"{FOLDER}: cannot write TensorBoard event files" in result.stderr
     assert (project.runs / "run" / FOLDER).read_text(encoding="utf-8") == "in the way"
