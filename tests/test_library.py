@@ -187,6 +187,7 @@ def test_a_markov_model_is_counted_once(charlm: Run, folder: Path) -> None:
 
 INTERRUPTED = """
 import os, signal, charlm
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would ignore it
 config = charlm.Config(data={"path": "text.txt"}, model={"kind": "lstm", "hidden_size": 7, "dropout": 0.1},
     training={"batch_size": 3, "sequence_length": 11, "steps": 60, "evaluate_every": 20, "evaluation_lanes": 2},
     run={"name": "cut", "keep": 99})

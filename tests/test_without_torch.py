@@ -7,6 +7,8 @@ import pytest
 from tests.conftest import TEXT, Run
 from tests.harness.processes import assert_torch_not_imported
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = ("train", "sample", "inspect-hidden", "inspect-gradients", "evaluate", "vocabulary", "config", "runs")
 RUN = "--checkpoint RUN"
 LINES = {

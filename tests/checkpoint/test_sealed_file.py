@@ -21,6 +21,8 @@ from charlm.errors import CheckpointError
 from charlm.models.recurrent import tensor_shapes
 from charlm.text.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 BLANK = "0" * 64
 LONGEST_HEADER = 1 << 24
 

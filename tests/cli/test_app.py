@@ -11,6 +11,8 @@ import charlm as package
 from tests.conftest import Run
 from tests.harness.processes import COMMAND, ENVIRONMENT
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = ("train", "sample", "inspect-hidden", "evaluate", "vocabulary", "config")
 
 

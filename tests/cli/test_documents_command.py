@@ -15,6 +15,8 @@ from charlm.runs.metrics import METRICS
 from tests.conftest import Run
 from tests.harness.interruptions import Project, differences, interrupted_and_resumed, untouched
 
+pytestmark = pytest.mark.slow
+
 NAMES = "".join(f"{first}{last}\n" for first in ("al", "bo", "cas", "de") for last in ("an", "bert", "da", "o", "rik"))
 POEMS = (
     "a rose\nis red\n\na leaf\nis green\n\n\nthe sea\nis wide\nand deep\n\nthe sun\n\nthe moon\nis far\n\nall sleep\n"

@@ -21,6 +21,8 @@ from charlm.text.vocabulary import Ids, Vocabulary
 from tests.conftest import TEXT, Run, make_config, train
 from tests.harness.processes import run_on_terminal
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("rnn", "lstm", "gru")
 VALIDATION = TEXT[int(len(TEXT) * 0.9) :]
 SENTENCE = 'The fox said "come in" (twice).\nNobody laughed; 3 boats\tlay still.\n'

@@ -15,6 +15,8 @@ from tests.conftest import Run
 from tests.harness.histories import falling, line, settings, write_run
 from tests.harness.processes import run_in_shell, run_on_terminal
 
+pytestmark = pytest.mark.slow
+
 BESIDE = ("run", "model", "differing settings", "best bits", "characters", "time")
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.console import Console
 
+from charlm.architectures import ARCHITECTURES
 from charlm.cli.trace_view import trace_lines
 from charlm.config.settings import ModelConfig
 from charlm.inspection.trace import Trace, Unit
@@ -28,7 +29,8 @@ def column(*values: float) -> NDArray[np.float32]:
 
 
 def drawn(trace: Trace, units: list[Unit], characters: str, *, squashed: bool = True, width: int = 80) -> list[str]:
-    model = ModelConfig(kind="rnn", nonlinearity="tanh" if squashed else "relu")
+    kind = next(row.kind for row in ARCHITECTURES.values() if set(trace.signals) <= set(row.signal_names))
+    model = ModelConfig(kind=kind) if squashed or kind != "rnn" else ModelConfig(kind="rnn", nonlinearity="relu")
     lines = trace_lines(trace, units, characters, model, width)
     return "".join(f"{line.plain}\n" for line in lines).splitlines()
 

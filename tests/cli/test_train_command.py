@@ -14,6 +14,8 @@ from charlm.checkpoint.checkpoint import Checkpoint
 from tests.conftest import TEXT, Run
 from tests.harness.processes import run_on_terminal
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """\
 data:
   path: text.txt

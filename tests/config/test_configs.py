@@ -9,6 +9,8 @@ from charlm.text.corpus import Corpus
 from charlm.training.ngram import count
 from charlm.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 

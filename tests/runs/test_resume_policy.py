@@ -24,6 +24,8 @@ from charlm.training.trainer import Trainer
 from tests.conftest import TEXT
 from tests.harness.interruptions import Project, Settings, differences, untouched
 
+pytestmark = pytest.mark.slow
+
 BASE: dict[str, object] = {"model.kind": "rnn", "training.steps": 7, "training.evaluate_every": 3}
 PASSES: dict[str, object] = {
     "model.kind": "rnn",

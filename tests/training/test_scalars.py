@@ -14,6 +14,8 @@ from tests.conftest import TEXT, Run, make_config, train
 from tests.harness.interruptions import MOMENTS, Project, untouched
 from tests.harness.processes import stderr_without
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     *("train_loss", "validation_loss", "bits_per_character"),
     *("learning_rate", "gradient_norm", "characters_per_second"),
