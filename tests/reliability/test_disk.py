@@ -302,8 +302,7 @@ def test_a_file_where_the_runs_should_be_is_named_and_left_alone(in_the_way: str
     assert (result.exit_code, result.stdout) == (74, "")
     assert re.fullmatch(
         rf"charlm: {in_the_way}/gru: cannot create the run's folder \(.*\)\. "
-        r"Choose another folder with --set run\.directory=FOLDER\.
-",
+        r"Choose another folder with --set run\.directory=FOLDER\.\n",
         result.stderr,
     )
     assert (folder / in_the_way).read_bytes() == b"mine"
