@@ -644,7 +644,7 @@ def test_a_second_process_on_a_run_is_refused(folder: Path, undisturbed: Snapsho
         second = run_charlm(folder, *TRAIN, "--resume")
         assert (second.code, second.stdout) == (2, "")
         assert second.stderr == (
-            f"charlm: {RUN}: another process is training this run. Wait for its end, or choose another --name.\n"
+            f"charlm: {RUN}: another process is training this run. Wait until it has ended, or choose another --name.\n"
         )
         assert files_in(folder) == before
         first.resume()
