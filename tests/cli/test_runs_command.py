@@ -213,7 +213,7 @@ def test_runs_stand_side_by_side(runs: Path, charlm: Run) -> None:
     assert result.exit_code == 0
     assert [text.split() for text in result.stdout.splitlines()] == [
         ["oldest", "big", "counted"],
-        ["best,", "bits", "a", "character", "2.100", "2.000", "2.750"],
+        ["best,", "bits", "per", "character", "2.100", "2.000", "2.750"],
         ["at", "step", "750", "300", "0"],
         ["characters", "seen", "2,048,000", "819,200", "0"],
         ["time", "4", "min", "10", "s", "1", "min", "40", "s", "—"],

@@ -117,7 +117,7 @@ def test_more_runs_than_colours_are_told_apart_by_their_numbers(browser: Browser
 
 
 def test_one_run_or_runs_without_an_evaluation_are_a_page_too(three: Sequence[History]) -> None:
-    assert "One run alone" in comparison_page(three[:1])
+    assert "There is only one run" in comparison_page(three[:1])
     begun = comparison_page([three[2], three[2]])
     assert "None of these runs has been evaluated yet." in begun
     assert "<svg" not in begun

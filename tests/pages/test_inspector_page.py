@@ -671,7 +671,7 @@ def test_the_strongest_contexts_are_numpys_and_a_click_goes_there(opened, lstm) 
         for name in ("highest", "lowest", "random"):
             rows = page.page.locator(f"#{name} .context").all()
             labels = [row.get_attribute("aria-label") or "" for row in rows]
-            found[name] = [int(re.findall(r"place (\d+)", label)[0]) for label in labels]
+            found[name] = [int(re.findall(r"position (\d+)", label)[0]) for label in labels]
             place = found[name][0]
             assert rows[0].locator(".place").text_content() == marks[place]
             assert "".join(marks[max(place - 44, 0) : place]) == rows[0].locator(".before").text_content()
@@ -687,7 +687,8 @@ def test_the_strongest_contexts_are_numpys_and_a_click_goes_there(opened, lstm) 
     assert found["highest"] == peaks(levels, 1)
     assert found["lowest"] == peaks(levels, -1)
     assert len(set(found["random"])) == 6
-    assert [int(re.findall(r"place (\d+)", label)[0]) for label in labels] == found["random"], "the same for every unit"
+    same = [int(re.findall(r"position (\d+)", label)[0]) for label in labels]
+    assert same == found["random"], "the same for every unit"
 
 
 def test_the_download_holds_the_units_of_the_chart(opened, lstm) -> None:

@@ -1,8 +1,8 @@
 // ---- Search by activation -------------------------------------------------------------------------------------------
 
-/* A unit is on where its value exceeds a share of its scale: above it for gates, in either direction for the others, but
-   in the same direction throughout. The search follows LSTMVis (Strobelt et al. 2018): units on in a stretch and off
-   around it. */
+/* A unit is on where its value exceeds a share of its scale: above it for gates, in either direction for the others,
+   but in the same direction throughout. The search follows LSTMVis (Strobelt et al. 2018): units on in a stretch and
+   off around it. */
 
 const threshold = () => state.threshold ?? (signals.get(state.signal).gate ? 0.9 : 0.3);
 

@@ -25,7 +25,7 @@ function contextLine([from, to], figure, note = '') {
   return make('li', '', line);
 }
 
-/** Return the places of the highest (direction 1) or lowest (−1) levels, at least APART apart; ties go to the earlier. */
+/** Return the places of the highest (direction 1) or lowest (−1) levels, at least APART apart; ties: the earlier. */
 function peaks(levels, direction) {
   const chosenPlaces = [];
   while (chosenPlaces.length < STRONGEST) {

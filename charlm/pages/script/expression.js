@@ -72,7 +72,7 @@ function drawFound(news) {
   const { stretches, complaint } = found;
   element('find').setAttribute('aria-invalid', String(complaint !== ''));
   element('match-before').disabled = element('match-after').disabled = stretches.length === 0;
-  if (!state.find) element('found').textContent = 'For example "[^"]*" or ^\\w+ (^ and $ match at the start and end of a line).';
+  if (!state.find) element('found').textContent = 'For example "[^"]*" or ^\\w+ (^ and $ match at line ends).';
   else if (complaint || !stretches.length) element('found').textContent = complaint || 'No match.';
   else {
     if (news.size > 1 || !news.has('cursor')) means = meansInWords();

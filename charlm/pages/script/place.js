@@ -1,6 +1,8 @@
 // ---- The values at one place ----------------------------------------------------------------------------------------
 
-const bits = (value) => (Number.isNaN(value) ? 'first character, not predicted' : `${written(value, 2)} bits of surprisal`);
+const bits = (value) => (Number.isNaN(value)
+  ? 'first character, not predicted'
+  : `${written(value, 2)} bits of surprisal`);
 
 function drawReadout() {
   const place = here();
