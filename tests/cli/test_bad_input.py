@@ -180,7 +180,7 @@ TEXTS = [
         "fractions that leave nothing to train on",
         f"{TRAIN} --set data.validation_fraction=0.5 --set data.test_fraction=0.5",
         2,
-        ("data.test_fraction", "under 1"),
+        ("data.test_fraction", "less than 1"),
     ),
     Mistake("no vocabulary in an empty file", "vocabulary --file empty", 2, ("empty",)),
     Mistake("no vocabulary in a missing file", "vocabulary --file nope", 2, ("nope", "no such file")),

@@ -316,7 +316,7 @@ def test_a_recurrent_model_cannot_begin_with_counts(count: Run, charlm: Run) -> 
     before = untouched(Path("runs"))
     result = charlm("train", "--config", "gru.yaml", "--init-from", "counts", "--name", "new")
     assert result.exit_code == 4
-    assert "was counted" in result.stderr
+    assert "is counted" in result.stderr
     assert untouched(Path("runs")) == before
 
 
