@@ -19,9 +19,11 @@ from tests.harness.repetitions import set_endurance
 
 torch.set_num_threads(1)  # tiny tensors lose time to a second thread
 typer.testing._get_command = cache(typer.testing._get_command)  # else every call builds all commands anew
-# A busy machine is no failure. --hypothesis-profile=explore draws other examples each time; the gate's are the same.
+# A busy machine is not a failure. The gate draws the same examples each time, half as many as Hypothesis would;
+# --endurance draws all of them, and --hypothesis-profile=explore others each time.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("steady", settings.get_profile("explore"), derandomize=True)
+settings.register_profile("endurance", settings.get_profile("explore"), derandomize=True)
+settings.register_profile("steady", settings.get_profile("endurance"), max_examples=50)
 settings.load_profile("steady")
 
 TEXT = 'The fox said "come in" (twice).\nNobody laughed; 3 boats\tlay still.\n' * 12
@@ -38,6 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose how often long tests repeat, before they are collected; in every worker."""
     set_endurance(config.getoption("endurance"))
+    if config.getoption("endurance"):
+        settings.load_profile("endurance")
 
 
 @pytest.fixture
