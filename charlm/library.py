@@ -25,6 +25,7 @@ from charlm.runs.directory import RunDirectory
 from charlm.runs.history import read_history
 from charlm.runs.lookup import open_checkpoint
 from charlm.runs.metrics import Evaluation
+from charlm.runs.resume_policy import check_known
 from charlm.training.ngram import Counting, Watch, prepare_counting
 
 if TYPE_CHECKING:
@@ -89,9 +90,10 @@ def train(
     from there. Raises ConfigError, TextError, CheckpointError, DivergenceError and StorageError.
     """
     resolved = _resolved(texts, config, name)
+    check_known(allow_change)
     if not resolved.model.architecture.is_recurrent:
-        with prepare_counting(resolved, resume=resume) as counting:
-            return Run((counting if isinstance(counting, RunDirectory) else count_run(counting)[0]).path)
+        _refuse_for_counting(allow_change=allow_change, init_from=init_from, tensorboard=tensorboard)
+        return _count_here(resolved, resume, on_evaluation)
     from charlm.training.start import prepare_training
 
     source, note = None if init_from is None else str(init_from), on_note or _ignore
@@ -118,6 +120,29 @@ def _train_here(
 
     finish_steps(work)
     return Run(run.path)
+
+
+def _count_here(config: Config, resume: bool, on_evaluation: Callable[[Evaluation], object] | None) -> Run:
+    """Count a Markov model, unless the run that is resumed has one already."""
+    with prepare_counting(config, resume=resume) as counting:
+        if isinstance(counting, RunDirectory):
+            return Run(counting.path)
+        run = Run(count_run(counting)[0].path)
+    if on_evaluation is not None:
+        for evaluation in run.evaluations:
+            on_evaluation(evaluation)
+    return run
+
+
+def _refuse_for_counting(**arguments: object) -> None:
+    """Raise ConfigError for arguments of `train` that need a network."""
+    for name, value in arguments.items():
+        if value:
+            raise ConfigError(
+                "a Markov model is counted in one pass, without weights to start with, curves or checkpoints.",
+                "Leave this argument out.",
+                field=name,
+            )
 
 
 def train_run(

@@ -172,7 +172,9 @@ def test_a_markov_model_is_counted_once(charlm: Run, folder: Path) -> None:
     config = Config.model_validate(
         {"data": {"path": "text.txt"}, "model": {"kind": "markov", "order": 2}, "run": {"name": "counted"}}
     )
-    run = package.train(config=config)
+    told: list[object] = []
+    run = package.train(config=config, on_evaluation=told.append)
+    assert tuple(told) == run.evaluations
     written = (run.path / "best.safetensors").stat().st_mtime_ns
     again = package.train(config=config, resume=True)
 
@@ -181,6 +183,21 @@ def test_a_markov_model_is_counted_once(charlm: Run, folder: Path) -> None:
     assert run.model().score("The fox").bits_per_character > 0
     with pytest.raises(ConfigError, match="Markov"):
         run.model().trace("The fox")
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"init_from": "x"}, {"tensorboard": True}, {"allow_change": ["training.seed"]}], ids=str
+)
+def test_what_counting_cannot_do_is_refused(arguments, folder: Path) -> None:
+    config = Config.model_validate({"data": {"path": "text.txt"}, "model": {"kind": "markov"}})
+    with pytest.raises(ConfigError, match=f"^{next(iter(arguments))}: a Markov model is counted"):
+        package.train(config=config, **arguments)
+    assert not Path("runs").exists()
+
+
+def test_a_setting_that_may_change_must_be_known(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"training\.bach_size.*did you mean training\.batch_size"):
+        package.train(config=config_of(), resume=True, allow_change=["training.bach_size"])
 
 
 # -------------------------------------------------------------------------------------------------- interruptions
