@@ -417,3 +417,9 @@ def test_an_item_that_was_learned_by_heart_is_written_to_its_end() -> None:
     rows = islice(sample(model, vocabulary, "he", options=SamplingOptions(0), num_samples=2), 50)
 
     assert vocabulary.decode(np.array(list(rows))[:, 1]) == "llo\n"
+
+
+def test_top_p_stops_where_the_probabilities_reach_p_exactly() -> None:
+    """Two equally likely symbols of which one alone reaches one half: the first."""
+    log_p = log_probabilities(np.zeros((1, 2)), SamplingOptions(1.0, top_p=0.5))
+    assert np.exp(log_p).tolist() == [[1.0, 0.0]]
