@@ -62,7 +62,6 @@ def assert_same(found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArra
         assert found[name].tobytes() == values.tobytes()  # NaN is NaN, −0 is not 0
 
 
-@pytest.mark.slow
 @given(RECORDS, TENSORS)
 @example({}, {})
 @example(SMALL, {"step": np.array(7.0, np.float32), "none": np.zeros((0, 3), np.float32), **SMALL_TENSORS})
@@ -74,7 +73,6 @@ def test_what_is_sealed_is_what_is_read_back(record: dict[str, Any], tensors: di
     assert_same(found_tensors, tensors)
 
 
-@pytest.mark.slow
 @given(RECORDS, TENSORS)
 @settings(max_examples=200)
 def test_the_digest_is_that_of_all_bytes_with_its_own_places_zeroed(
@@ -218,7 +216,6 @@ def test_tensors_are_not_read_before_the_header_fits_the_files_size() -> None:
     assert stream.asked == asked
 
 
-@pytest.mark.slow
 def test_a_vocabulary_of_all_of_unicode_fits_into_a_header(tmp_path: Path) -> None:
     symbols = tuple(chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000)
     vocabulary = Vocabulary((*symbols, "<unk>"), special={"<unk>": len(symbols)})

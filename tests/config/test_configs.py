@@ -14,7 +14,6 @@ pytestmark = pytest.mark.slow
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_config_trains_two_steps_on_a_stand_in_text(path, tmp_path) -> None:
     text = tmp_path / "text.txt"

@@ -15,8 +15,6 @@ from typer.testing import CliRunner, Result
 from charlm.cli.app import app
 from tests.docs.markdown import PAGES, ROOT, Shown, prose, shown_commands
 
-pytestmark = pytest.mark.slow
-
 GROUP: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands
 SHOWN = shown_commands()

@@ -8,8 +8,6 @@ import pytest
 from scripts.api_page import PAGE, page
 from tests.docs.markdown import PAGES, ROOT, blocks
 
-pytestmark = pytest.mark.slow
-
 SMALL = """
 data: {path: data/tales.txt}
 model: {kind: lstm, hidden_size: 256, num_layers: 1}
