@@ -227,6 +227,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_in_the_midst_of_a_step_waits_for_its_end(folder: Path) -> None:
     ended = in_python(folder, INTERRUPTED)
     assert ended.returncode == 0, ended.stderr

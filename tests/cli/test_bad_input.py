@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -443,7 +444,12 @@ def everything_in(folder: Path) -> dict[str, bytes | None]:
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name.replace(" ", "_"))
+def case(mistake: Mistake) -> Any:
+    marks = [pytest.mark.slow] if mistake.redirect else []
+    return pytest.param(mistake, id=mistake.name.replace(" ", "_"), marks=marks)
+
+
+@pytest.mark.parametrize("mistake", [case(mistake) for mistake in MISTAKES])
 def test_a_mistake_gets_one_clear_message_and_changes_nothing(mistake: Mistake, folder: Path, charlm: Run) -> None:
     mistake.prepare(folder)
     before = everything_in(folder)

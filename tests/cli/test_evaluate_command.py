@@ -212,6 +212,7 @@ def test_the_table_shows_the_same_figures(charlm: Run, trained: dict[str, Path])
     assert table(shown) == expected | {"lanes": "2, each from a fresh state"}
 
 
+@pytest.mark.slow
 def test_a_file_named_in_markup_is_named_literally(charlm: Run, trained: dict[str, Path], tmp_path: Path) -> None:
     name = "[red]x :smile:.txt"
     (tmp_path / name).write_text("The fox", encoding="utf-8")
@@ -403,6 +404,7 @@ def shown_without_colours(shown: str) -> str:
 COLOURED = {"COLORTERM": "truecolor"}
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_the_text_coloured_by_surprise(counted: str, tmp_path: Path) -> None:
     text = "The fox said\n3 boats\tlay"
     (tmp_path / "own.txt").write_text(text, encoding="utf-8", newline="")
@@ -420,6 +422,7 @@ def test_a_terminal_shows_the_text_coloured_by_surprise(counted: str, tmp_path: 
     assert "48;2" not in plain
 
 
+@pytest.mark.slow
 def test_the_colour_of_a_character_is_its_surprise(counted: str, charlm: Run, tmp_path: Path) -> None:
     (tmp_path / "own.txt").write_text("The fox said y3y3", encoding="utf-8")
     arguments = ("evaluate", "-c", counted, "--file", "own.txt", "--per-character")
@@ -437,6 +440,7 @@ def test_the_colour_of_a_character_is_its_surprise(counted: str, charlm: Run, tm
     assert max(bits) > 3 > min(bits)
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_two_thousand_characters_and_says_that_there_are_more(counted: str, tmp_path: Path) -> None:
     (tmp_path / "own.txt").write_text(TEXT * 4, encoding="utf-8", newline="")
     arguments = ("evaluate", "-c", counted, "--file", "own.txt", "--per-character")
@@ -448,6 +452,7 @@ def test_a_terminal_shows_two_thousand_characters_and_says_that_there_are_more(c
     assert "".join(lines) == "".join(MARKS.get(character, character) for character in (TEXT * 4)[1:2001])
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_as_many_characters_of_separate_items_as_of_one_text(charlm: Run, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text(NAMES * 3, encoding="utf-8")
     (tmp_path / "items.yaml").write_text(ITEMS, encoding="utf-8")

@@ -201,6 +201,7 @@ def test_output_goes_into_a_file_and_nothing_to_standard_output(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sentence.txt", "trace"]
 
 
+@pytest.mark.slow
 def test_a_terminal_is_spared_an_archive(trained: dict[str, Path], tmp_path: Path) -> None:
     arguments = ("inspect-hidden", "-c", str(trained["rnn"]), "--text", "fox", "--format", "npz")
     code, shown = run_on_terminal(tmp_path, *arguments)
@@ -209,6 +210,7 @@ def test_a_terminal_is_spared_an_archive(trained: dict[str, Path], tmp_path: Pat
     assert run_on_terminal(tmp_path, *arguments, "--output", "fox.npz") == (0, "")
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_colour_in_its_own_width_unless_no_color_is_set(
     charlm: Run, trained: dict[str, Path], sentence: str, tmp_path: Path
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_relu_network_is_scaled_by_how_far_it_went(charlm: Run, tmp_path: Path
     assert legend == f"coloured by hidden {unit}:  -{far} {BARS} {far}"
 
 
+@pytest.mark.slow
 def test_markup_in_a_text_is_text(charlm: Run, tmp_path: Path) -> None:
     literal = "[red]x[/red] :smile: [link=a]b"
     (tmp_path / "text.txt").write_text((literal + "\n") * 20, encoding="utf-8")

@@ -85,6 +85,7 @@ def test_temperature_0_needs_no_seed(charlm: Run, lstm: str) -> None:
     assert charlm("sample", "-c", lstm, "--top-k", "1", "--prompt", "fox").stdout in texts
 
 
+@pytest.mark.slow
 def test_a_newline_follows_on_a_terminal_alone(charlm: Run, lstm: str, tmp_path: Path) -> None:
     arguments = ("sample", "-c", lstm, "--seed", "4", "--length", "40")
     assert run_on_terminal(tmp_path, *arguments) == (0, charlm(*arguments).stdout + "\n")
@@ -181,6 +182,7 @@ def test_a_full_checkpoint_of_a_run_writes_too(charlm: Run, lstm: str) -> None:
     assert len(charlm("sample", "-c", str(full), "--seed", "1", "--length", "50").stdout) == 50
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_the_sample_quietly(lstm: str, tmp_path: Path) -> None:
     writer = subprocess.Popen(
         [*COMMAND, "sample", "-c", lstm, "--prompt", "The fox", "--seed", "1", "--length", ENDLESS],
@@ -198,6 +200,7 @@ def test_a_reader_that_goes_away_ends_the_sample_quietly(lstm: str, tmp_path: Pa
     assert writer.wait(timeout=60) == 0
 
 
+@pytest.mark.slow
 def test_standard_output_is_utf_8_whatever_the_locale_says(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes("caf\u00e9 \ud55c\uae00\r\n".encode() * 30)
     run, _ = train(make_config(tmp_path / "text.txt", tmp_path / "runs"))
@@ -215,6 +218,7 @@ def test_standard_output_is_utf_8_whatever_the_locale_says(tmp_path: Path) -> No
     assert process.stderr == b""
 
 
+@pytest.mark.slow
 def test_markup_in_a_prompt_is_text(charlm: Run, literal: str, tmp_path: Path) -> None:
     prompt = LITERAL.removesuffix(" \\[x]")
     arguments = ("sample", "-c", literal, "--prompt", prompt, "--length", "9", "--seed", "1")

@@ -248,6 +248,7 @@ def test_numbers_that_are_not_known_are_dashes(browser: Browser, tmp_path: Path)
     assert [row[0] for row in body] == ["1", "2 (best)", "3"]
 
 
+@pytest.mark.slow
 def test_a_long_run_is_thinned_to_a_small_page_at_once() -> None:
     chance = random.Random(4)
     lines = [

@@ -49,6 +49,7 @@ def test_what_overflows_is_null_in_json_and_has_no_bar(overflowing: str, charlm:
         assert record
 
 
+@pytest.mark.slow
 def test_what_overflows_is_coloured_as_a_surprise(overflowing: str, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("The fox", encoding="utf-8")
     code, shown = run_on_terminal(tmp_path, "evaluate", "-c", overflowing, "--file", "text.txt", "--per-character")

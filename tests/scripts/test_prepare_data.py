@@ -141,6 +141,7 @@ def test_megabytes_bound_the_bytes_and_a_smaller_text_begins_a_larger_one(
     assert capsys.readouterr().out.startswith(f"0.01.txt: {len(small):,} bytes")
 
 
+@pytest.mark.slow
 def test_run_as_a_program_it_reads_its_own_interpreters_library(tmp_path: Path) -> None:
     output = tmp_path / "docs.txt"
     arguments = ["python-docs", "--megabytes", "0.05", "--output", str(output)]

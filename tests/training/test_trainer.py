@@ -40,6 +40,7 @@ def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> 
         np.testing.assert_array_equal(values, second[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_carried_state_lets_windows_of_one_step_learn_what_memory_alone_can_know(kind, tmp_path) -> None:
     """In aabaab… the letter after an a depends on the one before it. A memoryless guesser stays above 2/3·ln 2."""
