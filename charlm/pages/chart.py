@@ -8,12 +8,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from charlm.pages.formatting import compact, readable
+from charlm.pages.thinning import Points, thinned
 
-Points = Sequence[tuple[float, float]]
-
-_BUCKETS = 150
-"""Number of buckets of a long curve; the lowest and the highest point of each are drawn."""
 _DOTTED = 24
 """Largest number of points that are also drawn as dots."""
 _TICKS = 5
@@ -131,8 +131,10 @@ def chart(
 
     Long curves are thinned to the lowest and highest point of each bucket and both ends, so that no peak is lost.
     """
-    drawn = [curve for curve in curves if curve.points]
-    scale = _scale(drawn, levels, floor)
+    drawn = [curve for curve in curves if len(curve.points)]
+    points = [np.asarray(curve.points, np.float64) for curve in drawn]
+    scale = _scale(np.concatenate([np.zeros((0, 2)), *points]), levels, floor)
+    drawn = [replace(curve, points=thinned(all_)) for curve, all_ in zip(drawn, points, strict=True)]
     highest = max((y for curve in drawn for _, y in curve.points), default=scale.top)
     lines = [_line(curve, scale) for curve in drawn] + [_level_line(level, scale) for level in levels]
     labels = [_label(curve, scale) for curve in drawn if curve.label]
@@ -148,22 +150,13 @@ def chart(
     )
 
 
-def thinned(points: Points) -> Points:
-    """Return, in order, the first and the last point, and the lowest and highest of each bucket of a long curve."""
-    if len(points) <= 2 * _BUCKETS:
-        return points
-    kept = {0, len(points) - 1}
-    for bucket in range(_BUCKETS):
-        stretch = range(bucket * len(points) // _BUCKETS, (bucket + 1) * len(points) // _BUCKETS)
-        kept |= {min(stretch, key=lambda place: points[place][1]), max(stretch, key=lambda place: points[place][1])}
-    return [points[place] for place in sorted(kept)]
-
-
-def _scale(curves: Sequence[Curve], levels: Sequence[Level], floor: float) -> _Scale:
-    right = max((x for curve in curves for x, _ in curve.points), default=0.0) or 1.0
-    values = sorted(y for curve in curves for _, y in curve.points) or [0.0]
-    low, high = values[0], values[-1]
-    usual = values[math.ceil(0.9 * (len(values) - 1))]
+def _scale(points: NDArray[np.float64], levels: Sequence[Level], floor: float) -> _Scale:
+    """Return the scale of all curves' points (N, 2)."""
+    if not len(points):
+        points = np.zeros((1, 2))
+    right, values = float(points[:, 0].max()) or 1.0, points[:, 1]
+    rank = math.ceil(0.9 * (len(values) - 1))
+    low, high, usual = float(values.min()), float(values.max()), float(np.partition(values, rank)[rank])
     if usual > low:
         high = min(high, low + _FAR * (usual - low))
     low = min(low, floor)
@@ -175,7 +168,7 @@ def _scale(curves: Sequence[Curve], levels: Sequence[Level], floor: float) -> _S
 
 
 def _line(curve: Curve, scale: _Scale) -> Line:
-    corners = [f"{scale.x(x):g} {scale.y(y):g}" for x, y in thinned(curve.points)]
+    corners = [f"{scale.x(x):g} {scale.y(y):g}" for x, y in curve.points]
     dots = "".join(f"M{corner}h0" for corner in corners) if len(corners) <= _DOTTED else ""
     return Line(readable(curve.name), readable(curve.words), curve.look, f"M{'L'.join(corners)}", dots)
 

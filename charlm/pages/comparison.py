@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from charlm.pages.chart import Curve, chart
+from charlm.pages.courses import Courses
 from charlm.pages.formatting import duration, readable, setting
 from charlm.pages.rendering import render
 from charlm.runs.history import Difference, History, differences
@@ -28,7 +29,7 @@ class _Run:
 def comparison_page(histories: Sequence[History]) -> str:
     """Return the page of the runs, in the given order; the same input gives the same bytes."""
     curves = [curve for place, history in enumerate(histories) for curve in _curves(place, history)]
-    drawn = any(curve.points for curve in curves)
+    drawn = any(len(curve.points) for curve in curves)
     return render(
         "comparison.html",
         runs=[_run(place, history) for place, history in enumerate(histories)],
@@ -41,11 +42,11 @@ def comparison_page(histories: Sequence[History]) -> str:
 def _curves(place: int, history: History) -> list[Curve]:
     """Return the training curve of a run, and its validation curve labelled with the run's number."""
     look, name = f"line-{place % _LOOKS}", f"{place + 1} {history.name}"
-    best = history.best
+    best, courses = history.best, Courses(history.evaluations)
     words = "no evaluation yet" if best is None else f"best {best.validation_bits:.3f} at step {best.step:,}"
     return [
-        Curve(f"{name}, training", "", history.course("train_bits"), f"{look} thin dashed"),
-        Curve(name, words, history.course("validation_bits"), look, str(place + 1)),
+        Curve(f"{name}, training", "", courses.course("train_bits"), f"{look} thin dashed"),
+        Curve(name, words, courses.course("validation_bits"), look, str(place + 1)),
     ]
 
 

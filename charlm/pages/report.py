@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from charlm.config.settings import KEYS, Config
 from charlm.pages.chart import Chart, Curve, Level, Mark, chart
+from charlm.pages.courses import Courses
 from charlm.pages.formatting import compact, duration, readable, setting
 from charlm.pages.rendering import render
 from charlm.runs.history import History
@@ -27,28 +28,34 @@ class _Sample:
 
 
 def report_page(
-    history: History, environment: Mapping[str, str], baselines: Mapping[str, float], advice: Sequence[str] = ()
+    history: History,
+    environment: Mapping[str, str],
+    baselines: Mapping[str, float],
+    advice: Sequence[str] = (),
+    courses: Courses | None = None,
 ) -> str:
     """Return the report of a run; the same input gives the same bytes.
 
     ``environment`` contains versions and hardware, ``baselines`` the bits per character of other models on the same
-    text, and ``advice`` sentences on what to try next.
+    text, and ``advice`` sentences on what to try next. Where the page of a growing history is written again and again,
+    the same ``courses`` save reading all evaluations each time.
     """
-    samples, settings = list(_samples(history)), _settings(history.config)
-    rows = spread(len(history.evaluations), _ROWS, _place_of_best(history, history.evaluations))
+    courses = courses or Courses()
+    courses.follow(history.evaluations)
+    samples, settings, best = list(_samples(courses)), _settings(history.config), courses.best
     return render(
         "report.html",
         name=readable(history.name),
-        summary=_summary(history),
-        loss=_loss(history, baselines),
-        charts=_small_charts(history),
+        summary=_summary(history, best),
+        loss=_loss(courses, baselines),
+        charts=_small_charts(courses),
         newest=samples[:_OPEN],
         earlier=samples[_OPEN:],
         advice=[readable(sentence) for sentence in advice],
         settings=settings,
         chosen={key: settings[key] for key in ("data.path", *(change.key for change in history.chosen))},
         environment={readable(name): _cut(value) for name, value in environment.items()},
-        rows=[_row(history.evaluations[place], history) for place in rows],
+        rows=[_row(history.evaluations[place], best) for place in _rows(courses)],
         evaluations=len(history.evaluations),
     )
 
@@ -60,8 +67,8 @@ def spread(count: int, most: int, also: Collection[int] = ()) -> list[int]:
     return sorted({round(part * (count - 1) / (most - 1)) for part in range(most)} | set(also))
 
 
-def _summary(history: History) -> str:
-    last, best = history.last, history.best
+def _summary(history: History, best: Evaluation | None) -> str:
+    last = history.last
     if last is None:
         return f"{_model(history)}. There has been no evaluation yet."
     seen = f"{last.characters:,} characters seen" + ("" if last.seconds is None else f" in {duration(last.seconds)}")
@@ -79,17 +86,17 @@ def _model(history: History) -> str:
     return f"{architecture.name}, {layers} of {model.hidden_size:,} units"
 
 
-def _loss(history: History, baselines: Mapping[str, float]) -> Chart | None:
+def _loss(courses: Courses, baselines: Mapping[str, float]) -> Chart | None:
     """Return the chart of losses; None when there are none."""
-    best, last = history.best, history.last
-    if best is None or best.validation_bits is None or last is None:
+    best = courses.best
+    if best is None or best.validation_bits is None:
         return None
-    bits = best.validation_bits
+    bits, last = best.validation_bits, courses.evaluations[-1]
     now = "" if last is best else _at_end(last.validation_bits)
     training = f"mean since the previous evaluation{_at_end(last.train_bits)}"
     curves = [
-        Curve("validation", f"{bits:.3f} at best{now}", history.course("validation_bits"), "line-0", "validation"),
-        Curve("training", training, history.course("train_bits"), "line-1 dashed", "training"),
+        Curve("validation", f"{bits:.3f} at best{now}", courses.course("validation_bits"), "line-0", "validation"),
+        Curve("training", training, courses.course("train_bits"), "line-1 dashed", "training"),
     ]
     levels = [Level(name, value, _against(value, bits)) for name, value in baselines.items()]
     mark = Mark((best.characters, bits), f"best {bits:.3f}, step {best.step:,}")
@@ -104,35 +111,37 @@ def _against(value: float, bits: float) -> str:
     return f"{value:.3f}, which is {abs(value - bits):.3f} {'above' if value >= bits else 'below'} the best"
 
 
-def _small_charts(history: History) -> list[Chart]:
+def _small_charts(courses: Courses) -> list[Chart]:
     """Return a chart for each quantity with more than one value."""
     quantities = {
         "learning_rate": "learning rate",
         "gradient_norm": "gradient norm before clipping",
         "characters_per_second": "characters per second",
     }
-    courses = {words: history.course(name) for name, words in quantities.items()}
+    drawn = {words: courses.course(name) for name, words in quantities.items()}
     return [
         chart(words, [Curve(words, f"{points[-1][1]:.3g} at the end", points, "line-0 thin")], floor=0.0)
-        for words, points in courses.items()
+        for words, points in drawn.items()
         if len(points) > 1
     ]
 
 
-def _samples(history: History) -> Iterator[_Sample]:
+def _samples(courses: Courses) -> Iterator[_Sample]:
     """Yield the samples, newest first."""
-    written = [evaluation for evaluation in history.evaluations if evaluation.sample]
-    for place in reversed(spread(len(written), _SAMPLES, _place_of_best(history, written))):
-        evaluation = written[place]
+    written, best = courses.written, courses.place_of_best
+    for index in reversed(spread(len(written), _SAMPLES, [written.index(best)] if best in written else ())):
+        evaluation = courses.evaluations[written[index]]
         bits = "" if evaluation.validation_bits is None else f" · {evaluation.validation_bits:.3f} bits"
-        best = " · the best" if evaluation is history.best else ""
+        mark = " · the best" if written[index] == best else ""
         text = evaluation.sample or ""
         cut = "…" if len(text) > _LONGEST_SAMPLE else ""
-        yield _Sample(f"step {evaluation.step:,}{bits}{best}", readable(text[:_LONGEST_SAMPLE]) + cut)
+        yield _Sample(f"step {evaluation.step:,}{bits}{mark}", readable(text[:_LONGEST_SAMPLE]) + cut)
 
 
-def _place_of_best(history: History, among: Sequence[Evaluation]) -> list[int]:
-    return [place for place, evaluation in enumerate(among) if evaluation is history.best]
+def _rows(courses: Courses) -> list[int]:
+    """Return the places of the evaluations in the table."""
+    best = courses.place_of_best
+    return spread(len(courses.evaluations), _ROWS, () if best is None else [best])
 
 
 def _settings(config: Config) -> dict[str, str]:
@@ -145,7 +154,7 @@ def _cut(text: str) -> str:
     return readable(text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…")
 
 
-def _row(evaluation: Evaluation, history: History) -> list[str]:
+def _row(evaluation: Evaluation, best: Evaluation | None) -> list[str]:
     """Return an evaluation as a row of the table."""
     shown = [
         (evaluation.epoch, "{:.2f}"),
@@ -157,5 +166,5 @@ def _row(evaluation: Evaluation, history: History) -> list[str]:
         (evaluation.seconds, "{:,.1f}"),
     ]
     numbers = ["—" if value is None else form.format(value) for value, form in shown]
-    step = f"{evaluation.step:,}{' (best)' if evaluation is history.best else ''}"
+    step = f"{evaluation.step:,}{' (best)' if evaluation is best else ''}"
     return [step, compact(evaluation.characters), *numbers]

@@ -7,10 +7,19 @@ and in bits per character in the sentences.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from charlm.runs.step_report import bits_per_character
+
+Numbers = NDArray[np.float64]
+
+_PLAIN = {int, float, type(None)}
+"""Types that NumPy converts as they are; it would read a text as a number."""
+
+_LARGEST = sys.float_info.max
 
 _SLIGHT = 0.01
 """Difference in nats that is negligible; for losses near zero, relative differences mean nothing."""
@@ -51,23 +60,41 @@ class _Evaluation:
     step: int
     train: float
     validation: float
-    rate: float
+
+
+@dataclass(frozen=True)
+class _Evaluations:
+    """The usable lines of the history as arrays (N,): a run may have tens of thousands."""
+
+    steps: Numbers
+    train: Numbers
+    validation: Numbers
+    rates: Numbers
 
     @classmethod
-    def read(cls, line: Mapping[str, Any]) -> Self | None:
-        """Return a line of ``metrics.jsonl``; None where a number is missing, negative or not finite."""
-        values = [line.get(name) for name in ("step", "train_loss", "validation_loss", "learning_rate")]
-        numbers = [
-            float(value) for value in values if isinstance(value, int | float) and 0 <= value <= sys.float_info.max
-        ]
-        return cls(int(numbers[0]), *numbers[1:]) if len(numbers) == len(values) else None
+    def read(cls, history: Sequence[Mapping[str, Any]]) -> Self:
+        """Return the lines of ``metrics.jsonl`` but those with a number that is missing, negative or not finite."""
+        names = ("step", "train_loss", "validation_loss", "learning_rate")
+        table = np.array([_numbers(history, name) for name in names])
+        return cls(*table[:, ~np.isnan(table).any(axis=0)])
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def at(self, place: int) -> _Evaluation:
+        """Return one of them."""
+        return _Evaluation(int(self.steps[place]), float(self.train[place]), float(self.validation[place]))
+
+    def place_of_best(self) -> int:
+        """Return the place of the first with the lowest validation loss."""
+        return int(self.validation.argmin())
 
 
 @dataclass(frozen=True)
 class _Run:
     """The input of the rules."""
 
-    evaluations: Sequence[_Evaluation]
+    evaluations: _Evaluations
     weights: int
     characters: int
     rollbacks: int
@@ -80,9 +107,23 @@ def advice(history: Sequence[Mapping[str, Any]], weights: int, characters: int, 
     ignored. ``weights`` is the number of the model's parameters, ``characters`` the length of the training text,
     ``rollbacks`` the number of times training diverged and was rolled back.
     """
-    evaluations = [evaluation for line in history if (evaluation := _Evaluation.read(line))]
-    run = _Run(evaluations, weights, characters, rollbacks)
+    run = _Run(_Evaluations.read(history), weights, characters, rollbacks)
     return [sentence for rule in (_rate, _length, _size) if (sentence := rule(run))]
+
+
+def _numbers(history: Sequence[Mapping[str, Any]], name: str) -> Numbers:
+    """Return a number of each line; NaN where it is missing, negative or not finite."""
+    values = [line.get(name) for line in history]
+    try:
+        numbers = np.array(values if set(map(type, values)) <= _PLAIN else _plain(values), np.float64)  # NaN for None
+    except OverflowError:  # an integer past all floats
+        numbers = np.array(_plain(values), np.float64)
+    numbers[~((numbers >= 0) & (numbers <= _LARGEST))] = np.nan
+    return numbers
+
+
+def _plain(values: Sequence[object]) -> list[float | None]:
+    return [value if isinstance(value, int | float) and 0 <= value <= _LARGEST else None for value in values]
 
 
 def _rate(run: _Run) -> str | None:
@@ -90,7 +131,7 @@ def _rate(run: _Run) -> str | None:
     trouble = _diverged(run) or _rose(run.evaluations) or _ended_worse(run.evaluations)
     if not trouble:
         return None
-    rate = max((evaluation.rate for evaluation in run.evaluations), default=0.0) / 2
+    rate = float(run.evaluations.rates.max(initial=0.0)) / 2
     example = f", training.learning_rate: {rate:.2g}" if rate else " of training.learning_rate"
     return f"{trouble}, so the learning rate was too high: try half{example}."
 
@@ -100,26 +141,27 @@ def _diverged(run: _Run) -> str | None:
     return f"Training diverged and was rolled back {times}" if run.rollbacks else None
 
 
-def _rose(evaluations: Sequence[_Evaluation]) -> str | None:
+def _rose(evaluations: _Evaluations) -> str | None:
     """Report a rise of both losses; of one alone, overfitting or a harder part of the text may be the cause."""
-    for here, following in pairwise(range(1, len(evaluations))):
-        before = min(evaluations[:here], key=lambda evaluation: evaluation.train)
-        lowest = min(evaluation.validation for evaluation in evaluations[:here])
-        if all(
-            _above(risen.train, before.train, _ROSE) and _above(risen.validation, lowest, _ROSE)
-            for risen in (evaluations[here], evaluations[following])
-        ):
-            return (
-                f"The training loss rose from {_bits(before.train)} bits per character at step {before.step:,} to "
-                f"{_bits(evaluations[following].train)} at step {evaluations[following].step:,}"
-            )
-    return None
-
-
-def _ended_worse(evaluations: Sequence[_Evaluation]) -> str | None:
-    if not evaluations:
+    risen = np.ones(max(len(evaluations) - 2, 0), bool)
+    for losses in (evaluations.train, evaluations.validation):
+        lowest = np.minimum.accumulate(losses)[: len(risen)]
+        for later in (losses[1:-1], losses[2:]):
+            risen &= _above(later, lowest, _ROSE)
+    if not risen.any():
         return None
-    first, last = evaluations[0], evaluations[-1]
+    here = int(risen.argmax()) + 1
+    before, after = evaluations.at(int(evaluations.train[:here].argmin())), evaluations.at(here + 1)
+    return (
+        f"The training loss rose from {_bits(before.train)} bits per character at step {before.step:,} to "
+        f"{_bits(after.train)} at step {after.step:,}"
+    )
+
+
+def _ended_worse(evaluations: _Evaluations) -> str | None:
+    if not len(evaluations):
+        return None
+    first, last = evaluations.at(0), evaluations.at(-1)
     if not (_above(last.train, first.train, _NOISE) and _above(last.validation, first.validation, _NOISE)):
         return None
     return f"Training ended at {_bits(last.train)} bits per character, worse than the initial {_bits(first.train)}"
@@ -130,33 +172,36 @@ def _length(run: _Run) -> str | None:
     return _overfitting(run.evaluations) or _still_falling(run.evaluations)
 
 
-def _overfitting(evaluations: Sequence[_Evaluation]) -> str | None:
-    best = _best(evaluations)
-    since = evaluations[evaluations.index(best) + 1 :] if best else []
-    if not best or len(since) < _SEEN_OFTEN or since[-1].train >= best.train:
+def _overfitting(evaluations: _Evaluations) -> str | None:
+    if not len(evaluations):
         return None
-    if not all(_above(evaluation.validation, best.validation, _NOISE) for evaluation in since[-_SEEN_OFTEN:]):
+    place = evaluations.place_of_best()
+    best, last = evaluations.at(place), evaluations.at(-1)
+    since = evaluations.validation[place + 1 :]
+    if len(since) < _SEEN_OFTEN or last.train >= best.train:
         return None
-    last = since[-1].validation
+    if not np.all(_above(since[-_SEEN_OFTEN:], best.validation, _NOISE)):
+        return None
     return (
-        f"Overfitting since step {best.step:,}: the validation loss rose by {_bits(last - best.validation)} to "
-        f"{_bits(last)} bits per character while the training loss fell. The best checkpoint, of that step, is kept. "
-        "More text, model.dropout or fewer units (model.hidden_size) help; training.patience stops training early."
+        f"Overfitting since step {best.step:,}: the validation loss rose by "
+        f"{_bits(last.validation - best.validation)} to {_bits(last.validation)} bits per character while the training "
+        "loss fell. The best checkpoint, of that step, is kept. More text, model.dropout or fewer units "
+        "(model.hidden_size) help; training.patience stops training early."
     )
 
 
-def _still_falling(evaluations: Sequence[_Evaluation]) -> str | None:
+def _still_falling(evaluations: _Evaluations) -> str | None:
     if len(evaluations) < _CURVE:
         return None
-    last = evaluations[-1]
-    early = [evaluation for evaluation in evaluations if evaluation.step <= (1 - _LAST_PART) * last.step]
-    before, best = _best(early), _best(evaluations)
-    if not before or not best or _above(last.validation, best.validation, _NOISE):
+    best, last = evaluations.at(evaluations.place_of_best()), evaluations.at(-1)
+    early = evaluations.validation[evaluations.steps <= (1 - _LAST_PART) * last.step]
+    if not len(early) or _above(last.validation, best.validation, _NOISE):
         return None
-    if not _above(before.validation, last.validation, _NOISE):
+    before = float(early.min())
+    if not _above(before, last.validation, _NOISE):
         return None
     return (
-        f"The validation loss was still falling, by {1 - last.validation / before.validation:.1%} to "
+        f"The validation loss was still falling, by {1 - last.validation / before:.1%} to "
         f"{_bits(last.validation)} bits per character in the last quarter: train longer, with more training.epochs "
         "(or training.steps)."
     )
@@ -166,7 +211,7 @@ def _size(run: _Run) -> str | None:
     """Return advice where the model is too large or too small for its text."""
     if len(run.evaluations) < _CURVE:
         return None
-    last = run.evaluations[-1]
+    last = run.evaluations.at(-1)
     counts = f"{run.weights:,} weights for {run.characters:,} characters"
     losses = f"{_bits(last.train)} bits per character in training, {_bits(last.validation)} in validation"
     if run.weights > _MANY * run.characters and _above(last.validation, last.train, _GAP):
@@ -183,14 +228,14 @@ def _size(run: _Run) -> str | None:
     return None
 
 
-def _best(evaluations: Sequence[_Evaluation]) -> _Evaluation | None:
-    """Return the first evaluation with the lowest validation loss."""
-    return min(evaluations, key=lambda evaluation: evaluation.validation, default=None)
-
-
-def _above(higher: float, lower: float, share: float) -> bool:
-    """Return whether a loss is higher than another by more than `_SLIGHT` nats and by more than ``share`` of it."""
-    return higher - lower > _SLIGHT and higher > lower * (1 + share)
+@overload
+def _above(higher: float, lower: float, share: float) -> bool: ...
+@overload
+def _above(higher: Numbers, lower: Numbers | float, share: float) -> NDArray[np.bool_]: ...
+def _above(higher: Any, lower: Any, share: float) -> Any:
+    """Return whether losses are higher than others by more than `_SLIGHT` nats and by more than ``share`` of them."""
+    with np.errstate(over="ignore"):  # absurd losses
+        return (higher - lower > _SLIGHT) & (higher > lower * (1 + share))
 
 
 def _bits(nats: float) -> str:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.pages.chart import Chart, Curve, Level, Mark, Points, chart, thinned
+from charlm.pages.chart import Chart, Curve, Level, Mark, chart
 from charlm.pages.formatting import compact, duration, readable, setting
+from charlm.pages.thinning import Points, thinned
 
 VALUES = st.floats(-1e100, 1e100) | st.floats(0, 10) | st.just(0.0)
 COURSES = st.lists(st.tuples(st.integers(0, 2**63), VALUES), max_size=30)

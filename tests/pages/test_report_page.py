@@ -13,6 +13,7 @@ from playwright.sync_api import Browser
 
 from charlm.config.reading import read_config
 from charlm.config.settings import KEYS
+from charlm.pages.courses import Courses
 from charlm.pages.report import report_page, spread
 from charlm.runs.history import History, read_history
 from tests.harness.browser import Window, window
@@ -268,6 +269,21 @@ def test_a_long_run_is_thinned_to_a_small_page_at_once() -> None:
     assert (captions[0], captions[-1]) == ("500,000", "50")
     assert "375,000" in captions
     assert "of 10,000 evaluations" in content
+
+
+def test_one_more_evaluation_of_a_very_long_run_costs_no_more_than_its_page() -> None:
+    lines = written(falling(20_000))
+    found, courses = history(settings(), lines), Courses()
+    page(found, courses=courses)
+    longer = History(
+        found.path, found.config, (*found.evaluations, *history(settings(), [line(10**7, 2.2)]).evaluations)
+    )
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        page(longer, courses=courses)
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.1  # 0.01 s on a quiet machine; 0.13 s where all evaluations are read again
 
 
 @pytest.mark.parametrize(("count", "most"), [(0, 3), (1, 3), (3, 3), (4, 3), (10_000, 30), (31, 30)])

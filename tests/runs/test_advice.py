@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,6 +128,45 @@ def test_a_loss_near_zero_may_double() -> None:
     losses = [0.004, 0.002, 0.004, 0.005, 0.006, 0.006]
 
     assert said(losses, losses) == []
+
+
+any_loss = st.one_of(st.floats(0, 5), st.floats(0, 1e308))
+
+
+def first_rise(train: Sequence[float], validation: Sequence[float]) -> tuple[int, int] | None:
+    """Return the places of the lowest training loss and of the second evaluation above it, one after the other."""
+    for here in range(1, len(train) - 1):
+        place = min(range(here), key=lambda place: train[place])
+        lowest = min(validation[:here])
+        if all(
+            train[at] - train[place] > 0.01
+            and train[at] > 1.05 * train[place]
+            and validation[at] - lowest > 0.01
+            and validation[at] > 1.05 * lowest
+            for at in (here, here + 1)
+        ):
+            return place, here + 1
+    return None
+
+
+@given(st.lists(st.tuples(st.sampled_from([1.0, 1.04, 1.06, 1.1, 1.2, 2.0]) | any_loss, any_loss), max_size=12))
+def test_the_first_rise_is_found(pairs) -> None:
+    train, validation = [pair[0] for pair in pairs], [pair[0] + min(pair[1], 0.1) for pair in pairs]
+    found, sentences = first_rise(train, validation), said(train, validation)
+    if found is None:
+        assert not any("loss rose from" in sentence for sentence in sentences)
+    else:
+        steps = [f"at step {1000 * (place + 1):,}" for place in found]
+        assert sentences[0].startswith("The training loss rose from ")
+        assert [sentences[0].index(step) > 0 for step in steps] == [True, True]
+
+
+def test_a_very_long_run_is_read_in_one_pass() -> None:
+    losses = [1 + math.exp(-place / 3000) for place in range(20_000)]
+    lines = history(losses, losses)
+    began = time.perf_counter()
+    assert topics(advice(lines, **FITTING)) == []
+    assert time.perf_counter() - began < 1  # 0.03 s; half a minute where each is compared with all before it
 
 
 # The length of the training
@@ -264,9 +304,6 @@ def test_the_most_important_comes_first() -> None:
 
     assert topics(said(train, overfitting, weights=2_000_000)) == ["rate", "overfitting", "large"]
     assert topics(said(train, falling, weights=100)) == ["rate", "longer", "small"]
-
-
-any_loss = st.one_of(st.floats(0, 5), st.floats(0, 1e308))
 
 
 @given(
