@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from charlm.architectures import recurrent_kinds
+from charlm.checkpoint.corpus_identity import CorpusIdentity
 from charlm.checkpoint.layout import check_layout
 from charlm.checkpoint.sealed_file import SealedFile, Tensors, sealed
 from charlm.config.settings import Config
@@ -76,15 +77,6 @@ class Progress(BaseModel):
         if max(self.lanes_began_at_step, self.best_step or 0) > self.step:
             raise ValueError("it refers to a step that was not yet taken")
         return self
-
-
-class CorpusIdentity(BaseModel):
-    """The text a model was trained on: its files and the digest of their bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    path: Annotated[list[str], FailFast()]
-    sha256: str
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,18 @@
-"""The text that a model was trained on, read again and verified by its digest."""
+"""The text that a model was trained on, read again and verified by its digest.
+
+A checkpoint may come from anyone. Only the files that it records are opened, no pattern in it is searched for, and no
+more is read of each file than was read in training.
+"""
+
+import glob
+from collections import Counter
+from collections.abc import Iterator
 
 from charlm.checkpoint.checkpoint import Checkpoint
+from charlm.checkpoint.corpus_identity import MOST_FILES, MOST_REPEATS, CorpusIdentity
 from charlm.errors import TextError, UnknownCharactersError
 from charlm.text.corpus import Corpus
+from charlm.text.files import TextFile, check_size, files_here, listed, stored_size
 from charlm.text.vocabulary import Ids
 
 
@@ -11,18 +21,14 @@ def read_corpus(checkpoint: Checkpoint, split: str) -> Corpus:
 
     Raises TextError when the text is missing or has changed since training.
     """
-    data = checkpoint.config.data
-    unreadable = f"the {split} text of this model cannot be read:"
-    changed = _lost(f"{unreadable} {', '.join(data.path)} has changed since training.")
+    identity, unreadable = checkpoint.corpus, f"the {split} text of this model cannot be read:"
     try:
-        corpus = Corpus.read(data, checkpoint.vocabulary)
+        files = list(_recorded_files(identity))
+        return Corpus.read_files(files, checkpoint.config.data, checkpoint.vocabulary, identity.sha256)
     except UnknownCharactersError as error:
-        raise changed from error
+        raise _lost(f"{unreadable} {listed(identity.path)} is not the text of its vocabulary.") from error
     except TextError as error:
         raise _lost(f"{unreadable} {error}") from error
-    if corpus.sha256 != checkpoint.corpus.sha256:
-        raise changed
-    return corpus
 
 
 def split_of(corpus: Corpus, split: str) -> Ids:
@@ -35,6 +41,38 @@ def split_of(corpus: Corpus, split: str) -> Ids:
             kind="no test text",
         )
     return ids
+
+
+def _recorded_files(identity: CorpusIdentity) -> Iterator[TextFile]:
+    """Yield the files to read, none of which was opened; raises TextError where one is missing or has changed."""
+    names = identity.names
+    name, times = max(Counter(names).items(), key=lambda pair: pair[1], default=("", 0))
+    if len(names) > MOST_FILES or times > MOST_REPEATS:
+        raise TextError(
+            f"{len(names):,} files are recorded, {listed([name])} {times:,} times; at most {MOST_FILES:,} are read, "
+            f"each at most {MOST_REPEATS} times."
+        )
+    for index, name in enumerate(names):
+        place = identity.place(name)
+        try:
+            size = identity.sizes[index] if identity.sizes else stored_size(place)
+            check_size(place, size)
+        except TextError as error:
+            if error.kind == "no file":
+                raise TextError(f"{error}{_why_no_other(identity, name)}") from error
+            raise
+        yield TextFile(place, size)
+
+
+def _why_no_other(identity: CorpusIdentity, name: str) -> str:
+    """Return a sentence on why a missing file is not searched for; empty where nothing resembles it."""
+    if not identity.files:
+        if glob.has_magic(name):
+            return " The checkpoint does not record which files this pattern matched."
+        return "" if identity.place(name).is_absolute() else " Relative paths start at the working directory."
+    here = files_here(identity.path[:MOST_FILES])
+    moved = f" {listed(here)} in this folder may be the same text, but only the recorded file is read."
+    return moved if here else ""
 
 
 def _lost(problem: str) -> TextError:

@@ -11,7 +11,8 @@ and is never held in memory as text.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,7 +25,7 @@ from charlm.config.settings import DataConfig
 from charlm.errors import TextError
 from charlm.text.code_points import END_UNIT, CodePoints, code_points
 from charlm.text.documents import ends_marked
-from charlm.text.files import byte_pieces, find_files, text_pieces
+from charlm.text.files import TextFile, find_files, listed, text_pieces
 from charlm.text.vocabulary import END, Ids, Vocabulary
 
 
@@ -33,6 +34,9 @@ class Corpus:
     """A text as ids (N,), its vocabulary and the indices at which it is split."""
 
     paths: tuple[str, ...]
+    """The files as ``data.path`` names them."""
+    files: tuple[TextFile, ...]
+    """The files that were read, in order, with absolute paths and their sizes."""
     sha256: str
     """SHA-256 of the files' bytes, joined in order; with data.documents: file, ``<end>`` follows each file."""
     vocabulary: Vocabulary
@@ -48,15 +52,31 @@ class Corpus:
         cannot be decoded or is too short to be split, and UnknownCharactersError when the text has characters that
         a given vocabulary lacks.
         """
-        files = find_files(data.path)
-        counts, digest = _count(files, data)
+        return cls.read_files(_found(data), data, vocabulary)
+
+    @classmethod
+    def read_files(
+        cls,
+        files: Sequence[TextFile],
+        data: DataConfig,
+        vocabulary: Vocabulary | None = None,
+        sha256: str | None = None,
+    ) -> Self:
+        """Read, encode and split the text of these files, and no others; raises like `read`.
+
+        Where ``sha256`` is given and their bytes have another digest, raises TextError before they are encoded.
+        """
+        counts, digest, sizes = _count(files, data)
+        if sha256 not in (None, digest):
+            raise TextError(f"{listed([file.path for file in files])}: the text has changed since training.")
         vocabulary = vocabulary or _vocabulary_of(counts, data)
         ids = _encode(files, data, vocabulary, int(counts.sum()))
         places = [
             int(len(ids) * (1 - held)) for held in (data.validation_fraction + data.test_fraction, data.test_fraction)
         ]
         validation_start, test_start = places if vocabulary.end is None else _between_items(ids, vocabulary.end, places)
-        corpus = cls(data.path, digest, vocabulary, ids, validation_start, test_start)
+        read = tuple(_resolved(file.path, size) for file, size in zip(files, sizes, strict=True))
+        corpus = cls(data.path, read, digest, vocabulary, ids, validation_start, test_start)
         corpus._check_splits(data)
         return corpus
 
@@ -101,7 +121,7 @@ class Corpus:
                     items = int((self.ids == self.vocabulary.end).sum()) - 1
                     whole, left, needed = f"items ({items:,}, data.documents: {data.documents})", "none", "1"
                 raise TextError(
-                    f"{', '.join(self.paths)}: too short. Its {whole} leave {left} for "
+                    f"{listed(self.paths)}: too short. Its {whole} leave {left} for "
                     f"the {name} split, which needs {needed} (data.validation_fraction is {data.validation_fraction}, "
                     f"data.test_fraction {data.test_fraction}). Use a longer text or another fraction."
                 )
@@ -109,10 +129,18 @@ class Corpus:
 
 def read_vocabulary(data: DataConfig) -> Vocabulary:
     """Return the vocabulary of the whole text that ``data`` names; raises TextError like `Corpus.read`."""
-    counts, _ = _count(find_files(data.path), data)
+    counts, _, _ = _count(_found(data), data)
     if not _of_characters(counts).any():
-        raise TextError(f"{', '.join(data.path)}: the text is empty. Name a file that contains text.")
+        raise TextError(f"{listed(data.path)}: the text is empty. Name a file that contains text.")
     return _vocabulary_of(counts, data)
+
+
+def _found(data: DataConfig) -> list[TextFile]:
+    return [TextFile(path) for path in find_files(data.path)]
+
+
+def _resolved(path: Path, size: int) -> TextFile:
+    return TextFile(Path(os.path.realpath(path)), size)
 
 
 def _of_characters(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -125,7 +153,7 @@ def _vocabulary_of(counts: NDArray[np.int64], data: DataConfig) -> Vocabulary:
         return Vocabulary.of_bytes([END] if data.documents else [])
     if 0 < _of_characters(counts).max(initial=0) < data.minimum_count:
         raise TextError(
-            f"{', '.join(data.path)}: no character occurs {data.minimum_count:,} times. Lower data.minimum_count."
+            f"{listed(data.path)}: no character occurs {data.minimum_count:,} times. Lower data.minimum_count."
         )
     return Vocabulary.of_code_points(counts, data.normalization, data.minimum_count)
 
@@ -146,12 +174,12 @@ def itemized(texts: Iterable[Iterable[str]], data: DataConfig) -> Iterator[str]:
     return chain.from_iterable(texts) if data.documents is None else ends_marked(texts, data.documents)
 
 
-def _units(files: list[Path], data: DataConfig) -> Iterator[CodePoints]:
-    texts = (text_pieces(byte_pieces(path), str(path), data) for path in files)
+def _units(files: Sequence[TextFile], data: DataConfig) -> Iterator[CodePoints]:
+    texts = (text_pieces(file.pieces(), str(file.path), data) for file in files)
     yield from map(code_points, itemized(texts, data))
 
 
-def _encode(files: list[Path], data: DataConfig, vocabulary: Vocabulary, length: int) -> Ids:
+def _encode(files: Sequence[TextFile], data: DataConfig, vocabulary: Vocabulary, length: int) -> Ids:
     """Return the ids (length,) of the files' text; raises TextError when its length has changed since `_count`."""
     ids, position = np.empty(length, vocabulary.dtype), 0
     for units in _units(files, data):
@@ -160,28 +188,30 @@ def _encode(files: list[Path], data: DataConfig, vocabulary: Vocabulary, length:
         position += len(units)
     if position != length:
         raise TextError(
-            f"{', '.join(data.path)}: the text changed while it was read. Try again when the file is complete."
+            f"{listed(data.path)}: the text changed while it was read. Try again when the file is complete."
         )
     return ids
 
 
-def _count(files: list[Path], data: DataConfig) -> tuple[NDArray[np.int64], str]:
-    """Return the count of each code point in the files, and the SHA-256 of their bytes."""
-    digest, counts = hashlib.sha256(), np.zeros(0, np.int64)
+def _count(files: Sequence[TextFile], data: DataConfig) -> tuple[NDArray[np.int64], str, list[int]]:
+    """Return the count of each code point in the files, the SHA-256 of their bytes, and the size of each."""
+    digest, counts, sizes = hashlib.sha256(), np.zeros(0, np.int64), []
 
     def hashed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+        sizes.append(0)
         for piece in pieces:
             digest.update(piece)
+            sizes[-1] += len(piece)
             yield piece
         if data.documents == "file":  # the boundary between files is part of the text, but not in their bytes
             digest.update(END.encode())
 
-    texts = (text_pieces(hashed(byte_pieces(path)), str(path), data) for path in files)
+    texts = (text_pieces(hashed(file.pieces()), str(file.path), data) for file in files)
     for text in itemized(texts, data):
         more = np.bincount(code_points(text), minlength=len(counts))
         more[: len(counts)] += counts
         counts = more
-    return counts, digest.hexdigest()
+    return counts, digest.hexdigest(), sizes
 
 
 def encode_pieces(pieces: Iterable[str], vocabulary: Vocabulary) -> Ids:

@@ -7,7 +7,10 @@ file and offset.
 import codecs
 import glob
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from charlm.config.settings import DataConfig
@@ -18,6 +21,23 @@ PIECE = 1 << 20
 """Bytes read at a time."""
 
 _BYTE_ORDER_MARK = "\ufeff"
+_LISTED, _LONGEST_NAME = 3, 300
+"""Number of file names that a message lists, and of characters of each: a checkpoint may name very many."""
+_KERNEL = ("/proc", "/sys")
+"""Where Linux mounts file systems whose regular files are not stored anywhere."""
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file of a text."""
+
+    path: Path
+    size: int | None = None
+    """Number of bytes, where it is recorded: the file is read only if it has that size. None: read to its end."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes in pieces; raises TextError when the file cannot be read or has another size."""
+        return byte_pieces(self.path) if self.size is None else recorded_pieces(self.path, self.size)
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:
@@ -54,6 +74,77 @@ def byte_pieces(path: Path) -> Iterator[bytes]:
                 yield piece
     except OSError as error:
         raise TextError(f"{path}: cannot read this file ({error.strerror}).") from error
+
+
+def recorded_pieces(path: Path, size: int) -> Iterator[bytes]:
+    """Yield the ``size`` bytes of a regular file in pieces; raises TextError for another size or kind of file.
+
+    An empty file is not opened, and no more than ``size`` bytes are read.
+    """
+    check_size(path, size)
+    left = size
+    if not size:
+        return
+    try:
+        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+            while left and stat.S_ISREG(os.fstat(file.fileno()).st_mode) and (piece := file.read(min(PIECE, left))):
+                left -= len(piece)
+                yield piece
+    except OSError as error:
+        raise TextError(f"{listed([path])}: cannot read this file ({error.strerror}).") from error
+    if left:
+        raise _changed(path)
+
+
+def check_size(path: Path, size: int) -> None:
+    """Raise TextError unless this is a regular file of ``size`` bytes; it is not opened."""
+    if stored_size(path) != size:
+        raise _changed(path)
+
+
+def stored_size(path: Path) -> int:
+    """Return the size in bytes of a regular file, without opening it.
+
+    Raises TextError where there is none; of kind "no file" where there is nothing. Files of the kernel are refused
+    too: reading one may wait for ever, never end, or change the machine.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name that no file can have
+        raise TextError(f"{listed([path])}: no such file.", kind="no file") from error
+    except OSError as error:
+        raise TextError(f"{listed([path])}: cannot read this file ({error.strerror}).") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise TextError(f"{listed([path])}: not a regular file.")
+    if status.st_dev in _kernel_devices():
+        raise TextError(f"{listed([path])}: a file of the kernel, not of a text.")
+    return status.st_size
+
+
+def listed(names: Sequence[object]) -> str:
+    """Return the first names, each cut to a readable length, and the number of the others."""
+    shown = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in map(str, names[:_LISTED])]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def files_here(names: Sequence[str]) -> list[str]:
+    """Return the relative names of files in the working directory, none of which is opened."""
+    return [name for name in names if not os.path.isabs(name) and os.path.isfile(name)]
+
+
+def _changed(path: Path) -> TextError:
+    return TextError(f"{listed([path])} has changed since training.")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that has taken its place since is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@cache
+def _kernel_devices() -> frozenset[int]:
+    return frozenset(os.stat(place).st_dev for place in _KERNEL if os.path.ismount(place))
 
 
 def text_pieces(pieces: Iterable[bytes], source: str, data: DataConfig) -> Iterator[str]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from charlm.checkpoint.checkpoint import Checkpoint, CorpusIdentity, Progress
+from charlm.checkpoint.checkpoint import Checkpoint, Progress
+from charlm.checkpoint.corpus_identity import CorpusIdentity
 from charlm.config.settings import Config
 from charlm.errors import CheckpointError
 from charlm.evaluation import Score, evaluate
@@ -87,7 +88,7 @@ def count(config: Config, corpus: Corpus, watch: Watch = iter) -> tuple[MarkovMo
         config=config,
         vocabulary=vocabulary,
         progress=_progress(score, len(corpus.train), time.perf_counter() - started),
-        corpus=CorpusIdentity(path=list(corpus.paths), sha256=corpus.sha256),
+        corpus=CorpusIdentity.of(corpus),
         tensors={f"model.{name}": value for name, value in model.tensors().items()},
         versions=software(),
     )

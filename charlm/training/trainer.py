@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charlm.checkpoint.checkpoint import Checkpoint, CorpusIdentity, Progress
+from charlm.checkpoint.checkpoint import Checkpoint, Progress
+from charlm.checkpoint.corpus_identity import CorpusIdentity
 from charlm.config.settings import Config
 from charlm.errors import DivergenceError
 from charlm.models.device import find_device
@@ -177,7 +178,7 @@ class Trainer:
             config=self.config,
             vocabulary=self.corpus.vocabulary,
             progress=self.progress,
-            corpus=CorpusIdentity(path=list(self.corpus.paths), sha256=self.corpus.sha256),
+            corpus=CorpusIdentity.of(self.corpus),
             tensors=tensors,
             versions=environment(self.device),
         )

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from charlm.checkpoint.checkpoint import Checkpoint, CorpusIdentity, Progress
+from charlm.checkpoint.checkpoint import Checkpoint, Progress
+from charlm.checkpoint.corpus_identity import CorpusIdentity
 from charlm.checkpoint.sealed_file import SealedFile, sealed
 from charlm.config.settings import Config
 from charlm.errors import CheckpointError

@@ -15,6 +15,7 @@ import safetensors.numpy
 import torch
 
 from charlm.checkpoint.checkpoint import Checkpoint
+from charlm.checkpoint.corpus_identity import CorpusIdentity
 from tests.conftest import TEXT, Run
 from tests.harness.processes import run_in_shell
 
@@ -56,7 +57,8 @@ def template(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
     """Return the files of every test's folder; the run's corpus is the folder's own text.txt."""
     checkpoint = Checkpoint.load(trained["lstm"] / "best.safetensors")
     data = checkpoint.config.data.model_copy(update={"path": ("text.txt",)})
-    moved = replace(checkpoint, config=checkpoint.config.model_copy(update={"data": data}))
+    corpus = CorpusIdentity(path=["text.txt"], sha256=checkpoint.corpus.sha256)
+    moved = replace(checkpoint, config=checkpoint.config.model_copy(update={"data": data}), corpus=corpus)
     files = {Path(name): content for name, content in FILES.items()}
     return files | {BEST: moved.to_bytes(), Path("runs/latest"): b"lstm\n"}
 

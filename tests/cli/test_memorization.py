@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +191,9 @@ def test_a_stop_is_refused(parrot: str, charlm: Run) -> None:
 
 def test_without_the_training_text_nothing_can_be_compared(parrot: str, charlm: Run, tmp_path: Path) -> None:
     checkpoint = Checkpoint.load(Path(parrot) / "best.safetensors")
-    assert Path(checkpoint.config.data.path[0]).is_file()
-    moved = checkpoint.config.model_copy(
-        update={"data": checkpoint.config.data.model_copy(update={"path": ("gone.txt",)})}
-    )
-    Checkpoint(**{**vars(checkpoint), "config": moved}).save(tmp_path / "moved.safetensors")
+    assert Path(checkpoint.config.data.path[0]).is_file()  # which is not looked for
+    corpus = checkpoint.corpus.model_copy(update={"files": [str(tmp_path / "gone.txt")]})
+    replace(checkpoint, corpus=corpus).save(tmp_path / "moved.safetensors")
     result = charlm("sample", "-c", "moved.safetensors", "--novelty", "--seed", "1")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("charlm: the training text of this model cannot be read: ")

@@ -21,7 +21,8 @@ import pytest
 import torch
 
 from charlm import generation
-from charlm.checkpoint.checkpoint import Checkpoint, CorpusIdentity, Progress
+from charlm.checkpoint.checkpoint import Checkpoint, Progress
+from charlm.checkpoint.corpus_identity import CorpusIdentity
 from charlm.cli.app import main
 from charlm.config.settings import Config
 from charlm.config.writing import resolved_yaml

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from charlm.config.settings import DataConfig
 from charlm.errors import TextError, UnknownCharactersError
-from charlm.text import corpus as module
 from charlm.text import files
 from charlm.text.code_points import END_UNIT, code_points
 from charlm.text.corpus import Corpus, encode_pieces, read_vocabulary
@@ -398,7 +397,7 @@ def test_a_text_that_changes_while_it_is_read_is_an_error(
         yield from byte_pieces(file)
         written(file, after)
 
-    monkeypatch.setattr(module, "byte_pieces", then_changed)
+    monkeypatch.setattr(files, "byte_pieces", then_changed)
     with pytest.raises(TextError, match="log"):
         Corpus.read(data(path))
 

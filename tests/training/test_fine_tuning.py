@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
-from charlm.checkpoint.checkpoint import Checkpoint, CorpusIdentity, Progress
+from charlm.checkpoint.checkpoint import Checkpoint, Progress
+from charlm.checkpoint.corpus_identity import CorpusIdentity
 from charlm.cli.app import app
 from charlm.models.recurrent import RecurrentModel, tensor_shapes
 from charlm.runs.directory import METRICS
