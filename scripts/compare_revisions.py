@@ -38,6 +38,7 @@ IGNORED = {
     "characters_per_second": "a speed",
     "versions": "may name another version of charlm",
     "sha256": "the digest of a file that holds times and versions",
+    "corpus.files": "the absolute paths of a text",
 }
 """Keys of a checkpoint's record and of metrics that are not compared, and why."""
 TRAINED = (

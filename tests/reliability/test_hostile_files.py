@@ -281,6 +281,7 @@ MANY_NUMBERS = [0] * 1_600_000
 MANY_NAMES = {f"{index:x}": 0 for index in range(250_000)}
 MANY: dict[str, object] = {
     **dict.fromkeys(("config.data.path", "corpus.path", "vocabulary.symbols", "versions"), MANY_NUMBERS),
+    **dict.fromkeys(("corpus.files", "corpus.sizes"), MANY_NUMBERS),
     **dict.fromkeys(("config", "config.model", "vocabulary.special", "progress"), MANY_NAMES),
 }
 
@@ -673,14 +674,19 @@ PATHS = {
 }
 
 
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "older"])
 @pytest.mark.parametrize(("command", "name"), pairs(["evaluate", "inspect"], list(PATHS)))
 def test_a_checkpoints_text_path_reveals_no_other_file(
-    run: Command, name: str, command: str, folder: Path, parts: Parts
+    run: Command, name: str, command: str, recorded: bool, folder: Path, parts: Parts
 ) -> None:
     path = PATHS[name]
     os.mkfifo(folder / "pipe")
-    (folder.parent / "secret").write_text(f"{SECRET}\n" * 99, encoding="utf-8")
-    parts.record["config"]["data"]["path"] = [path] if isinstance(path, str) else path
+    secret = folder.parent / "secret"
+    secret.write_text(f"{SECRET}\n" * 99, encoding="utf-8")
+    paths = [path] if isinstance(path, str) else path
+    parts.record["config"]["data"]["path"] = paths
+    files = {"files": paths, "sizes": [secret.stat().st_size] * len(paths)} if recorded else {}
+    parts.record["corpus"] = {"path": paths, "sha256": parts.record["corpus"]["sha256"]} | files
     (folder / HOSTILE).write_bytes(parts.written())
     before = everything_in(folder.parent)
     outcome = run(folder, *COMMANDS[command][:3], *(("--split", "validation") if command == "evaluate" else ()))
@@ -699,6 +705,7 @@ ELSEWHERE = {
     "absolute name": ("config.run.name", "{elsewhere}"),
     "another name": ("config.run.name", "other"),
     "corpus": ("corpus.path", ["../elsewhere/text.txt"]),
+    "recorded file": ("corpus.files", ["../elsewhere/text.txt"]),
     "path": ("config.data.path", ["../precious"]),
 }
 
