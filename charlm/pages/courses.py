@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,18 +29,19 @@ class Courses:
         self.written: list[int] = []
         """The places of the evaluations with a sample."""
         self._table = np.zeros((len(_NUMBERS), 0))
+        self._last: Evaluation | None = None
         self.follow(evaluations)
 
     def follow(self, evaluations: Sequence[Evaluation]) -> None:
         """Read the evaluations that have come since; all, where they do not continue those that are known."""
-        known = len(self.evaluations)
-        if known and (len(evaluations) < known or evaluations[known - 1] is not self.evaluations[-1]):
+        known = self._table.shape[1]
+        if known and (len(evaluations) < known or evaluations[known - 1] is not self._last):
             known, self.written, self._table = 0, [], self._table[:, :0]
-        new = evaluations[known:]
-        columns = [np.array(list(map(attrgetter(name), new)), np.float64) for name in _NUMBERS]  # None becomes NaN
+        new = list(map(vars, evaluations[known:]))  # attributes would take twice the time
+        self.evaluations, self._last = evaluations, evaluations[-1] if evaluations else None
+        columns = [np.array(list(map(itemgetter(name), new)), np.float64) for name in _NUMBERS]  # None becomes NaN
         self._table = np.concatenate([self._table, columns], axis=1)
-        self.written += [known + place for place, sample in enumerate(map(attrgetter("sample"), new)) if sample]
-        self.evaluations = evaluations
+        self.written += [known + place for place, fields in enumerate(new) if fields["sample"]]
 
     def course(self, name: str) -> NDArray[np.float64]:
         """Return the points (N, 2) of a quantity: characters trained on and value, where it is known."""

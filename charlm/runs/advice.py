@@ -7,6 +7,7 @@ and in bits per character in the sentences.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Self, overload
 
 import numpy as np
@@ -16,6 +17,8 @@ from charlm.runs.step_report import bits_per_character
 
 Numbers = NDArray[np.float64]
 
+_NAMES = ("step", "train_loss", "validation_loss", "learning_rate")
+_FIELDS = itemgetter(*_NAMES)
 _PLAIN = {int, float, type(None)}
 """Types that NumPy converts as they are; it would read a text as a number."""
 
@@ -74,8 +77,11 @@ class _Evaluations:
     @classmethod
     def read(cls, history: Sequence[Mapping[str, Any]]) -> Self:
         """Return the lines of ``metrics.jsonl`` but those with a number that is missing, negative or not finite."""
-        names = ("step", "train_loss", "validation_loss", "learning_rate")
-        table = np.array([_numbers(history, name) for name in names])
+        try:
+            rows = list(map(_FIELDS, history))  # one after the other: each line lies elsewhere in memory
+        except KeyError:
+            rows = [_FIELDS(line) for line in history if all(name in line for name in _NAMES)]
+        table = np.array([_numbers(column) for column in zip(*rows, strict=True)]).reshape(len(_NAMES), -1)
         return cls(*table[:, ~np.isnan(table).any(axis=0)])
 
     def __len__(self) -> int:
@@ -111,11 +117,11 @@ def advice(history: Sequence[Mapping[str, Any]], weights: int, characters: int, 
     return [sentence for rule in (_rate, _length, _size) if (sentence := rule(run))]
 
 
-def _numbers(history: Sequence[Mapping[str, Any]], name: str) -> Numbers:
-    """Return a number of each line; NaN where it is missing, negative or not finite."""
-    values = [line.get(name) for line in history]
+def _numbers(values: Sequence[object]) -> Numbers:
+    """Return numbers; NaN in place of what is missing, negative or not finite."""
     try:
-        numbers = np.array(values if set(map(type, values)) <= _PLAIN else _plain(values), np.float64)  # NaN for None
+        plain: Any = values if set(map(type, values)) <= _PLAIN else _plain(values)
+        numbers = np.array(plain, np.float64)  # NaN for None
     except OverflowError:  # an integer past all floats
         numbers = np.array(_plain(values), np.float64)
     numbers[~((numbers >= 0) & (numbers <= _LARGEST))] = np.nan

@@ -64,6 +64,15 @@ def test_each_evaluation_is_read_once() -> None:
     assert watched.read == [slice(40, None)]
 
 
+def test_a_list_may_grow_in_place() -> None:
+    found = list(evaluations(falling(9)))
+    courses = Courses(found)
+    found.append(evaluations(falling(10))[-1])
+    courses.follow(found)
+
+    assert len(courses.course("train_bits")) == 10
+
+
 @pytest.mark.parametrize("kept", [0, 3, 20])
 def test_other_evaluations_are_read_anew(kept: int) -> None:
     """A resumed run has lines of its own after the checkpoint it continues from."""
