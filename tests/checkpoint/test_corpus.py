@@ -361,6 +361,18 @@ def test_one_file_is_not_read_hundreds_of_times(older: bool, watch: Watch) -> No
     assert opened == []
 
 
+def test_an_older_checkpoint_of_very_many_names_is_refused_in_few_words(watch: Watch) -> None:
+    written("text.txt")
+    checkpoint = counted("text.txt")
+    names = ["text.txt", *(f"{index}.txt" for index in range(MOST_FILES))]
+    opened = watch()
+
+    words = refusal(of_an_older_format(checkpoint, *names))
+    assert "100,001 files are recorded" in words
+    assert len(words) < 400
+    assert opened == []
+
+
 def test_a_record_of_more_files_than_charlm_writes_is_damaged() -> None:
     path = str(written("text.txt"))
     parts = Parts.of(counted("text.txt").to_bytes())

@@ -73,15 +73,16 @@ def test_a_list_may_grow_in_place() -> None:
     assert len(courses.course("train_bits")) == 10
 
 
+@pytest.mark.parametrize("count", [8, 30])
 @pytest.mark.parametrize("kept", [0, 3, 20])
-def test_other_evaluations_are_read_anew(kept: int) -> None:
+def test_other_evaluations_are_read_anew(kept: int, count: int) -> None:
     """A resumed run has lines of its own after the checkpoint it continues from."""
-    found, other = evaluations(falling(20)), evaluations([line(step, 3.0) for step in range(1, 9)])
+    found, other = evaluations(falling(20)), evaluations([line(step, 3.0) for step in range(1, count + 1)])
     courses = Courses(found)
     courses.follow((*found[:kept], *other))
 
     assert courses.course("train_bits").tolist() == Courses((*found[:kept], *other)).course("train_bits").tolist()
-    assert len(courses.course("train_bits")) == kept + 8
+    assert len(courses.course("train_bits")) == kept + count
 
 
 @pytest.mark.parametrize("count", [1, 2, 199, 202, 299, 303, 700])
