@@ -7,6 +7,7 @@ and in bits per character in the sentences.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Self, overload
 
@@ -78,11 +79,12 @@ class _Evaluations:
     def read(cls, history: Sequence[Mapping[str, Any]]) -> Self:
         """Return the lines of ``metrics.jsonl`` but those with a number that is missing, negative or not finite."""
         try:
-            rows = list(map(_FIELDS, history))  # one after the other: each line lies elsewhere in memory
+            values = list(chain.from_iterable(map(_FIELDS, history)))  # line by line: each lies elsewhere in memory
         except KeyError:
-            rows = [_FIELDS(line) for line in history if all(name in line for name in _NAMES)]
-        table = np.array([_numbers(column) for column in zip(*rows, strict=True)]).reshape(len(_NAMES), -1)
-        return cls(*table[:, ~np.isnan(table).any(axis=0)])
+            whole = (line for line in history if all(name in line for name in _NAMES))
+            values = list(chain.from_iterable(map(_FIELDS, whole)))
+        rows = _numbers(values).reshape(-1, len(_NAMES))
+        return cls(*rows[~np.isnan(rows).any(axis=1)].T)
 
     def __len__(self) -> int:
         return len(self.steps)
