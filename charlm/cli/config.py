@@ -32,10 +32,11 @@ def init(
     ] = None,
 ) -> None:
     """Print a commented config with every setting at its default."""
+    from charlm.cli.output_file import is_taken
     from charlm.config.writing import starter_yaml
     from charlm.errors import ConfigError
 
-    if output is not None and output.exists():
+    if output is not None and is_taken(output):
         raise ConfigError(f"{output}: this file already exists and was not changed. Choose another name.")
     deliver(starter_yaml("A charlm config. Train with: charlm train --config THIS_FILE"), output)
 

@@ -1,4 +1,4 @@
-"""Output of a command: on standard output, or atomically in the file that ``--output`` names.
+"""Output of a command: on standard output, or where ``--output`` points.
 
 JSON is written the same way everywhere: non-ASCII characters unescaped, null for non-finite numbers, and lone
 surrogates, which file names may contain, escaped, so that the text can always be encoded.
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charlm.cli.display import output_console, plain, show, write, write_bytes
+from charlm.cli.output_file import is_terminal, write_output
 from charlm.errors import ConfigError
-from charlm.whole_file import write_whole_file
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -45,17 +45,17 @@ _BINARY = frozenset({Format.npz, Format.png})
 
 def refuse_binary_on_terminal(format_: Format, output: Path | None) -> None:
     """Raise ConfigError if a binary format would be written to a terminal."""
-    if format_ in _BINARY and output is None and sys.stdout.isatty():
+    if format_ in _BINARY and (sys.stdout.isatty() if output is None else is_terminal(output)):
         raise ConfigError(f"--format {format_}: binary output cannot be shown on a terminal. Use --output FILE.")
 
 
 def deliver(content: "str | bytes | Drawing | RenderableType", output: Path | None) -> None:
-    """Write text, bytes, a drawing or a rich table to standard output, or atomically to a file, without colours.
+    """Write text, bytes, a drawing or a rich table to standard output, or without colours where ``output`` points.
 
     Raises StorageError if the output cannot be written.
     """
     if output is not None:
-        write_whole_file(output, _as_bytes(content))
+        write_output(output, _as_bytes(content))
     elif isinstance(content, str):
         write(content)
     elif isinstance(content, bytes):

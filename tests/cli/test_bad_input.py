@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shlex
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,6 +116,11 @@ def digest_of(content: bytes) -> bytes:
 def read_only(folder: Path) -> None:
     if LOCKED == "locked":
         (folder / LOCKED).mkdir(mode=0o555)
+
+
+def listening(_: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("plug")  # relative: a socket's name is short
 
 
 @dataclass(frozen=True)
@@ -276,6 +282,13 @@ OPTIONS = [
     Mistake("an unknown format", "inspect-hidden --text a --format bmp", 2, ("bmp", "csv"), begins=USAGE),
     Mistake("a trace into a missing folder", "inspect-hidden --text a --output no/a", 74, ("no/a", "another place")),
     Mistake("a trace onto a folder", "inspect-hidden --text a --output folder", 74, ("folder", "another place")),
+    Mistake(
+        "a trace onto a socket",
+        "inspect-hidden --text a --output plug",
+        74,
+        ("plug", "a socket", "another place"),
+        listening,
+    ),
     Mistake("nothing to score", "evaluate --file empty", 2, ("empty",)),
     Mistake("nothing to score on standard input", "evaluate --file -", 2, ("standard input", "empty")),
     Mistake("one character to score", "evaluate --file one", 2, ("one", "two characters or more")),
