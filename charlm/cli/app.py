@@ -4,18 +4,18 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from charlm.cli import config, evaluate, inspect_gradients, inspect_hidden, runs, sample, train, vocabulary
 from charlm.cli.display import abandon_output, flush, say
 from charlm.cli.messages import message
+from charlm.cli.usage import EscapedUsage
 from charlm.errors import CharlmError, StorageError
 from charlm.version import __version__
 
 INTERRUPTED = 130
 
 
-class _Commands(TyperGroup):
+class _Commands(EscapedUsage):
     """Group of commands that prints charlm's errors on standard error and exits with their exit code."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -1,7 +1,7 @@
 """Output of a command: on standard output, or where ``--output`` points.
 
-JSON is written the same way everywhere: non-ASCII characters unescaped, null for non-finite numbers, and lone
-surrogates, which file names may contain, escaped, so that the text can always be encoded.
+JSON is written the same way everywhere: letters of all scripts unescaped, null for non-finite numbers, and escapes for
+what would steer a terminal or, like the lone surrogates of some file names, could not be encoded.
 """
 
 import csv
@@ -14,9 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charlm.cli.display import output_console, plain, show, write, write_bytes
+from charlm.cli.display import encodable, output_console, plain, show, write, write_bytes
 from charlm.cli.output_file import is_terminal, write_output
 from charlm.errors import ConfigError
+from charlm.text.printable import escaped_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -70,7 +71,7 @@ def deliver(content: "str | bytes | Drawing | RenderableType", output: Path | No
 def as_json(value: object) -> str:
     """Return a value as one line of JSON."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode() + "\n"
+    return escaped_json(text) + "\n"
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
@@ -86,10 +87,10 @@ def _as_bytes(content: "str | bytes | Drawing | RenderableType") -> bytes:
     if isinstance(content, bytes):
         return content
     if isinstance(content, str):
-        return content.encode()
+        return encodable(content)
     if callable(content):
-        return "".join(f"{line.plain}\n" for line in content(_FILE_WIDTH)).encode()
-    return plain(content).encode()
+        return encodable("".join(f"{line.plain}\n" for line in content(_FILE_WIDTH)))
+    return encodable(plain(content))
 
 
 def _finite(value: object) -> object:

@@ -1,6 +1,8 @@
 """Terminal output: results on standard output, messages on standard error.
 
-User-supplied strings are never parsed as rich markup, and generated text bypasses rich.
+User-supplied strings are never parsed as rich markup, and generated text bypasses rich. Texts, names and models come
+from anywhere, so everything on its way to a terminal passes here and has what would steer the terminal written out;
+only the colours are charlm's own.
 """
 
 import errno
@@ -13,9 +15,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from charlm.errors import StorageError
+from charlm.text.printable import escaped
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
 
 _LONGEST = 1800
 """Maximum length of a message, in characters."""
@@ -24,10 +29,19 @@ _FILE_WIDTH = 160
 
 
 def write(text: str) -> None:
-    """Write text to standard output unchanged, and flush if it is a terminal.
+    """Write text to standard output: escaped and flushed if it is a terminal, otherwise unchanged.
 
     Raises StorageError if writing fails, and BrokenPipeError if the reader closed the pipe.
     """
+    _emit(escaped(text) if sys.stdout.isatty() else encodable(text).decode())
+
+
+def encodable(text: str) -> bytes:
+    """Return text in UTF-8, with lone surrogates, which a file's name may contain, as escapes."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _emit(text: str) -> None:
     with _output_errors():
         sys.stdout.write(text)
         if sys.stdout.isatty():
@@ -42,28 +56,44 @@ def write_bytes(content: bytes) -> None:
 
 
 def show(renderable: "RenderableType") -> None:
-    """Write a rich table or text to standard output; raises like `write`."""
-    write(drawn(renderable))
-
-
-def drawn(renderable: "RenderableType") -> str:
-    """Return a rich table or text rendered for standard output, without trailing spaces unless it is a terminal."""
+    """Write a rich table or text to standard output, its content escaped; raises like `write`."""
     console = output_console()
     with _output_errors(), console.capture() as lines:  # rich would exit the process on a broken pipe
-        console.print(renderable)
-    return lines.get() if sys.stdout.isatty() else _unpadded(lines.get())
+        console.print(_Escaped(renderable))
+    _emit(lines.get() if sys.stdout.isatty() else _unpadded(lines.get()))
 
 
 def plain(renderable: "RenderableType") -> str:
-    """Return a rich table or text rendered for a file: without colours, and as wide as in a pipe."""
+    """Return a rich table or text rendered for a file: escaped, without colours, and as wide as in a pipe."""
     from rich.console import Console
 
     console = Console(
         file=io.StringIO(), markup=False, emoji=False, highlight=False, color_system=None, width=_FILE_WIDTH
     )
     with console.capture() as lines:
-        console.print(renderable)
+        console.print(_Escaped(renderable))
     return _unpadded(lines.get())
+
+
+class _Escaped:
+    """A renderable whose content is escaped after the layout and before the colours.
+
+    It covers all content; content that may need escapes is best passed through `cell`, so that its columns fit them.
+    """
+
+    def __init__(self, renderable: "RenderableType") -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Segment]":
+        for segment in console.render(self._renderable, options):
+            yield segment if segment.control else segment._replace(text=escaped(segment.text))
+
+
+def cell(content: object, style: str = "") -> "Text":
+    """Return content as rich text, escaped and not parsed as markup."""
+    from rich.text import Text
+
+    return Text(escaped(str(content)), style=style)
 
 
 def _unpadded(text: str) -> str:
@@ -110,14 +140,13 @@ def facts(title: str, rows: Sequence[tuple[str, object]]) -> "RenderableType":
     """Return a two-column table of names and values."""
     from rich.console import Group
     from rich.table import Table
-    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(Text(f"  {name}"), Text(str(value)))
-    return Group(Text(title, style="bold"), table)
+        table.add_row(cell(f"  {name}"), cell(value))
+    return Group(cell(title, "bold"), table)
 
 
 def abandon_output() -> None:

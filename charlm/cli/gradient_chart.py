@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 
+from charlm.cli.display import cell
 from charlm.cli.trace_view import BARS, rows_of
 from charlm.inspection.gradient_by_lag import GradientByLag, Saliency
 
@@ -45,13 +46,13 @@ def lag_chart(found: Mapping[str, GradientByLag], width: int) -> Iterator[Text]:
     yield Text(f"{'└':>{_MARGIN - 1}}{'─' * columns}", style="dim")
     yield Text(f"{'':{_MARGIN}}{_axis(lags, columns)}\n", style="dim")
     for (name, gradient), (mark, colour) in zip(found.items(), _cycle(len(found)), strict=True):
-        yield Text(f"{mark} ", style=colour).append(f"{name}: {gradient.words}", style="default")
+        yield Text(f"{mark} ", style=colour).append_text(cell(f"{name}: {gradient.words}", "default"))
 
 
 def saliency_drawing(found: Mapping[str, Saliency], width: int) -> Iterator[Text]:
     """Yield each model's text, coloured by how strongly the prediction depends on each character, with bars below."""
     for name, saliency in found.items():
-        yield Text(f"what the prediction after this text depends on: {name}\n", style="bold")
+        yield cell(f"what the prediction after this text depends on: {name}\n", "bold")
         shares = saliency.sizes / (saliency.sizes.max() or 1.0)
         marks = "".join(saliency.marks)
         for row in rows_of(marks, width):

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 from charlm.cli.delivery import Format, as_csv, as_json, deliver, refuse_binary_on_terminal
 from charlm.cli.loading import pictures, read_file, read_split, read_text, unescape
 from charlm.errors import ConfigError
+from charlm.text.printable import escaped
 
 if TYPE_CHECKING:
     from charlm.cli.delivery import Drawing
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from charlm.models.network import RecurrentNetwork
     from charlm.text.vocabulary import Ids, Vocabulary
 
+Found = TypeVar("Found", "GradientByLag", "Saliency")
 GradientFormat = Literal["terminal", "csv", "json", "png", "html"]
 """Output formats of gradients: all but npz."""
 
@@ -158,11 +160,16 @@ def _by_lag(found: "Mapping[str, GradientByLag]", format_: Format) -> "str | byt
         case Format.json:
             return as_json(lag_values(found))
         case Format.png:
-            return bytes(pictures().lag_png(found))
+            return bytes(pictures().lag_png(_drawable(found)))
         case Format.html:
             return lag_page(found)
         case _:
             return partial(lag_chart, found)
+
+
+def _drawable(found: "Mapping[str, Found]") -> "dict[str, Found]":
+    """Return the results by escaped names: fonts have no glyphs for bytes of a file's name that are not UTF-8."""
+    return {escaped(name): each for name, each in found.items()}
 
 
 def _saliency(found: "Mapping[str, Saliency]", format_: Format) -> "str | bytes | Drawing":
@@ -177,7 +184,7 @@ def _saliency(found: "Mapping[str, Saliency]", format_: Format) -> "str | bytes 
         case Format.json:
             return as_json(saliency_values(found))
         case Format.png:
-            return bytes(pictures().saliency_png(found))
+            return bytes(pictures().saliency_png(_drawable(found)))
         case Format.html:
             return saliency_page(found)
         case _:

@@ -112,7 +112,7 @@ def line(report: StepReport, total_steps: int | None) -> str:
 def warning(rollback: Rollback) -> str:
     """Return the lines that report a rollback."""
     return (
-        f"charlm: WARNING: {rollback.reason}\ncharlm: WARNING: back to step {rollback.step:,}, at "
+        f"charlm: WARNING: {printable(rollback.reason)}\ncharlm: WARNING: back to step {rollback.step:,}, at "
         f"{rollback.rate_factor:g} × the learning rate; this is rollback {rollback.count} of {MOST_ROLLBACKS}."
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from charlm.cli.delivery import as_csv
+from charlm.cli.display import cell
 from charlm.inspection.ablation import Ablation
 from charlm.inspection.units import Finding
 
@@ -115,5 +116,5 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], no
     for place, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if place == 0 else "right")
     for row in rows:
-        table.add_row(*map(Text, row))
-    return Group(Text(title, style="bold"), table, Text(note)) if note else Group(Text(title, style="bold"), table)
+        table.add_row(*map(cell, row))
+    return Group(cell(title, "bold"), table, *([cell(note)] if note else []))

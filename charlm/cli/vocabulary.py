@@ -53,7 +53,8 @@ def _find(file: str | None, checkpoint: str | None) -> "Vocabulary":
     from charlm.config.settings import DataConfig
     from charlm.text.corpus import read_vocabulary
 
-    return read_vocabulary(DataConfig(path=(file,)))
+    usual = DataConfig(path=("a text",))
+    return read_vocabulary(usual.model_copy(update={"path": (file,)}))  # unvalidated: a file's name need not be UTF-8
 
 
 def _symbol_lines(symbols: "Vocabulary") -> str:
