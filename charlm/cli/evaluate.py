@@ -8,6 +8,7 @@ import typer
 from charlm.cli.delivery import as_json
 from charlm.cli.display import facts, show, write
 from charlm.cli.loading import (
+    LARGEST,
     CheckpointOption,
     DeviceOption,
     open_model,
@@ -41,6 +42,7 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
+            max=LARGEST,
             help="Read the text as this many parallel lanes, each from a fresh state, which is faster.",
             show_default=False,
         ),

@@ -52,7 +52,9 @@ def inspect_gradients(
         typer.Option(metavar="FILE", help="An untrained model with this config; repeatable.", show_default=False),
     ] = None,
     lags: Annotated[int, typer.Option(min=1, max=10_000, help="Largest lag, in characters.")] = 100,
-    positions: Annotated[int, typer.Option(min=1, help="Number of positions in the text to average over.")] = 64,
+    positions: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Number of positions in the text to average over.")
+    ] = 64,
     file: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Read this text instead of each model's own validation text."),

@@ -7,7 +7,7 @@ import typer
 
 from charlm.architectures import ARCHITECTURES
 from charlm.cli.delivery import Format
-from charlm.cli.loading import CheckpointOption, read_file, read_split, read_text
+from charlm.cli.loading import LARGEST, CheckpointOption, read_file, read_split, read_text
 from charlm.cli.loading import unescape as unescaped
 from charlm.errors import ConfigError
 
@@ -72,7 +72,7 @@ def inspect_hidden(
         Path | None, typer.Option(metavar="FILE", help="Write to this file instead of standard output.")
     ] = None,
     max_characters: Annotated[
-        int | None, typer.Option(min=1, help="Read at most this many characters.", show_default=False)
+        int | None, typer.Option(min=1, max=LARGEST, help="Read at most this many characters.", show_default=False)
     ] = None,
 ) -> None:
     """Trace hidden units while the model reads a text, by default its own validation text.

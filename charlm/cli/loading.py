@@ -33,6 +33,9 @@ DeviceOption = Annotated[
     typer.Option("--device", help="cpu uses NumPy and needs no torch; cuda, cuda:N and mps use torch."),
 ]
 
+LARGEST = 1_000_000_000
+"""Largest count that an option accepts."""
+
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
 

@@ -11,6 +11,7 @@ import typer
 from charlm.cli.delivery import as_json
 from charlm.cli.display import say, show, write
 from charlm.cli.loading import (
+    LARGEST,
     CheckpointOption,
     DeviceOption,
     open_model,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from charlm.sampling import SamplingOptions
     from charlm.text.vocabulary import Ids
 
+_MOST_KEPT = 10_000_000
+"""Number of characters of all texts that are kept until the last one is complete."""
+
 
 def sample(
     checkpoint: CheckpointOption = None,
@@ -39,7 +43,7 @@ def sample(
         str | None,
         typer.Option(metavar="FILE", help="Read the prompt from a file, or from standard input (-)."),
     ] = None,
-    length: Annotated[int, typer.Option(min=0, help="Number of characters to generate.")] = 500,
+    length: Annotated[int, typer.Option(min=0, max=LARGEST, help="Number of characters to generate.")] = 500,
     temperature: Annotated[
         float, typer.Option(help="Below 1 favours likely characters, above 1 evens them out, 0 takes the likeliest.")
     ] = 0.8,
@@ -48,8 +52,12 @@ def sample(
         float | None,
         typer.Option(help="Sample from the likeliest characters that together reach this probability."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Random seed; the same seed gives the same text.")] = None,
-    num_samples: Annotated[int, typer.Option(min=1, help="Number of texts to generate, as one batch.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="Random seed; the same seed gives the same text.")
+    ] = None,
+    num_samples: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Number of texts to generate, as one batch.")
+    ] = 1,
     stop: Annotated[
         str | None, typer.Option(metavar="TEXT", help=r"Stop before the first TEXT; \n and \t are escapes.")
     ] = None,
@@ -66,6 +74,7 @@ def sample(
         typer.Option(
             "--next",
             min=1,
+            max=LARGEST,
             metavar="N",
             help="Show the N likeliest next characters and their probabilities instead of generating text.",
             show_default=False,
@@ -90,6 +99,8 @@ def sample(
         raise ConfigError("--next generates no text. Leave --stop, --num-samples and --novelty out.")
     if novelty and stop is not None:
         raise ConfigError("--novelty compares whole samples. Leave --stop out, or choose a --length.")
+    if next_ is None and (json_ or novelty or num_samples > 1):
+        _check_fits(length, num_samples)
     options = SamplingOptions(temperature, top_k, top_p)
     path, opened = open_checkpoint(checkpoint)
     before = unescape(prompt or "") if prompt_file is None else read_prompt(prompt_file, opened)
@@ -114,6 +125,16 @@ def sample(
         write(as_json(record))
     else:
         _write(writer, islice(rows, length), num_samples)
+
+
+def _check_fits(length: int, num_samples: int) -> None:
+    """Raise ConfigError for texts that would fill the memory, because they are written when all are complete."""
+    if length * num_samples > _MOST_KEPT:
+        raise ConfigError(
+            f"--length {length:,} × --num-samples {num_samples:,}: more than {_MOST_KEPT:,} characters, which are kept "
+            f"until all texts are complete. Use --length {_MOST_KEPT // num_samples:,}; one text without --json and "
+            "--novelty may be longer, because it is written while it is generated."
+        )
 
 
 def _show_next(
