@@ -1,5 +1,6 @@
 """The command-line application: the commands, and the conversion of errors into messages and exit codes."""
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -84,6 +85,17 @@ def main() -> None:
     except OSError as error:
         _end_if_output_is_broken(error)
         raise
+    finally:
+        _flush_messages()
+
+
+def _flush_messages() -> None:
+    """Flush standard error, or drop what a closed terminal did not take; otherwise Python would exit with 120."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _end_if_output_is_broken(error: OSError) -> None:

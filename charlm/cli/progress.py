@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
@@ -14,7 +16,10 @@ _INTERVAL = 10.0
 
 
 class Bar:
-    """A tqdm bar with the loss, bits per character, speed and time left, for a terminal."""
+    """A tqdm bar with the loss, bits per character, speed and time left, for a terminal.
+
+    When the terminal is gone, nothing more is shown, and training goes on.
+    """
 
     def __init__(self, first_step: int, total_steps: int) -> None:
         self._bar = tqdm(
@@ -28,27 +33,42 @@ class Bar:
 
     def update(self, report: StepReport) -> None:
         """Advance the bar, and print a line for an evaluation."""
-        self._bar.set_postfix_str(
-            f"loss {report.loss:.3f}  {bits_per_character(report.loss):.3f} bits/char  "
-            f"{report.characters_per_second:,.0f} chars/s",
-            refresh=False,
-        )
-        self._bar.update(report.step - self._bar.n)
+        with self._while_watched():
+            self._bar.set_postfix_str(
+                f"loss {report.loss:.3f}  {bits_per_character(report.loss):.3f} bits/char  "
+                f"{report.characters_per_second:,.0f} chars/s",
+                refresh=False,
+            )
+            self._bar.update(report.step - self._bar.n)
         if report.validation_loss is not None:
-            self._bar.write(line(report, None), file=sys.stderr)
+            self._write(line(report, None))
 
     def show_sample(self, text: str) -> None:
         """Print the model's current sample above the bar."""
-        self._bar.write(f"{indented(text)}\n", file=sys.stderr)
+        self._write(f"{indented(text)}\n")
 
     def show_rollback(self, rollback: Rollback) -> None:
         """Print a warning above the bar, and move the bar back."""
-        self._bar.write(warning(rollback), file=sys.stderr)
+        self._write(warning(rollback))
         self._bar.n = rollback.step
 
     def close(self) -> None:
         """Close the bar, and continue on the line below it."""
-        self._bar.close()
+        with self._while_watched():
+            self._bar.close()
+
+    def _write(self, text: str) -> None:
+        with self._while_watched():
+            if not self._bar.disable:
+                self._bar.write(text, file=sys.stderr)
+
+    @contextmanager
+    def _while_watched(self) -> Iterator[None]:
+        """Disable the bar for good when it cannot be shown."""
+        try:
+            yield
+        except OSError:
+            self._bar.disable = True
 
 
 class Lines:

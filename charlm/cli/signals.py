@@ -1,7 +1,10 @@
 """Signal handling of a training run.
 
 SIGINT (Ctrl-C), SIGTERM    finish the step, save, exit       second time: exit at once; third: the default action
+SIGHUP (terminal closed)    finish the step, save, exit       however often it comes
 SIGUSR1                     finish the step, save, continue
+
+A signal that the process ignored before, as SIGHUP under nohup and SIGINT in a script's background job, stays ignored.
 """
 
 import os
@@ -11,7 +14,12 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_URGENT = (signal.SIGINT, signal.SIGTERM)
+"""Signals that stop at once when they come a second time.
+
+Not SIGHUP: of one closed terminal both the shell and the kernel send it, and systemd sends it right after SIGTERM.
+"""
+_STOPPING = (*_URGENT, signal.SIGHUP)
 
 
 class Requests:
@@ -19,13 +27,18 @@ class Requests:
 
     def __init__(self) -> None:
         self.stop: signal.Signals | None = None
-        """The signal that requested the end, if any."""
+        """The first signal that requested the end, if any."""
         self._save = False
+        self._warned = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._ask_to_stop) for number in _STOPPING}
-        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._ask_to_save)
+        handlers = dict.fromkeys(_STOPPING, self._ask_to_stop) | {signal.SIGUSR1: self._ask_to_save}
+        self._before = {
+            number: signal.signal(number, handler)
+            for number, handler in handlers.items()
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,18 +58,28 @@ class Requests:
         self._save = True
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        if self.stop is not None:
-            for stopping in _STOPPING:
-                signal.signal(stopping, signal.SIG_DFL)
-            raise SystemExit(exit_code(signal.Signals(number)))
-        self.stop, self._save = signal.Signals(number), True
-        if sys.stderr is not None:  # if it is closed, its descriptor may have been reused for a checkpoint
-            with suppress(OSError):  # bypass Python's buffers, which the interrupted code may be using
-                os.write(
-                    sys.stderr.fileno(), b"\ncharlm: finishing this step and saving; a second signal stops at once.\n"
-                )
+        urgent = number in _URGENT
+        if urgent and self._warned:
+            self._stop_at_once(number)
+        repeated, self._warned = self.stop is not None, self._warned or urgent  # before the answer, which invites more
+        if not repeated:
+            self.stop, self._save = signal.Signals(number), True
+        if urgent or not repeated:
+            _answer(b"; a second signal stops at once" if urgent else b"")
+
+    def _stop_at_once(self, number: int) -> None:
+        for urgent in self._before.keys() & _URGENT:
+            signal.signal(urgent, signal.SIG_DFL)
+        raise SystemExit(exit_code(signal.Signals(number)))
+
+
+def _answer(warning: bytes) -> None:
+    """Say on standard error that the request was received; bypasses Python's buffers, which may be in use."""
+    if sys.stderr is not None:  # if it is closed, its descriptor may have been reused for a checkpoint
+        with suppress(OSError):  # the terminal may be gone
+            os.write(sys.stderr.fileno(), b"\ncharlm: finishing this step and saving%s.\n" % warning)
 
 
 def exit_code(number: signal.Signals) -> int:
-    """Return the exit code that a shell reports for a process ended by this signal: 130 for Ctrl-C, 143 for SIGTERM."""
+    """Return the exit code that a shell reports for a process ended by this signal: 129 for SIGHUP, 130 for Ctrl-C."""
     return 128 + number

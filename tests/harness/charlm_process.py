@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from charlm import generation
-from charlm.cli.app import main
+from charlm.__main__ import main
 from tests.harness.child import TIMEOUT, Child, Sender
 from tests.harness.interruptions import SAMPLE_LENGTH
 from tests.harness.processes import Outcome, read_all
@@ -154,7 +154,7 @@ def _run(
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)  # as at the start of a process
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would ignore it
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     os.chdir(folder)
     sys.argv = ["charlm", *arguments]

@@ -4,13 +4,15 @@ import fcntl
 import os
 import pty
 import signal
+import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from signal import SIGINT, SIGTERM, SIGUSR1, Signals
+from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1, Signals
 
 import pytest
 
@@ -41,17 +43,24 @@ from tests.harness.charlm_process import (
     read_all,
     run_charlm,
 )
+from tests.harness.child import TIMEOUT
 from tests.harness.interruptions import Snapshot, differences, snapshot
 from tests.harness.invariants import TRAIN, assert_resumes, assert_whole
-from tests.harness.processes import SIZE, Outcome
+from tests.harness.processes import COMMAND, ENVIRONMENT, SIZE, Outcome
 from tests.harness.repetitions import spread
 
 pytestmark = pytest.mark.slow
 
 STEPS = 10
+LONG = 400
+"""Steps of a run that still trains a second after its first evaluation."""
 EVALUATED = (4, 8, 10)
-CODES = {SIGINT: 130, SIGTERM: 143}
+URGENT = {SIGINT: 130, SIGTERM: 143}
+CODES = URGENT | {SIGHUP: 129}
+ALL = (*CODES, SIGUSR1)
 each_stopping = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+each_urgent = pytest.mark.parametrize("number", URGENT, ids=lambda number: number.name)
+ANSWER = "\ncharlm: finishing this step and saving"
 
 RUN = Path("runs/lstm")
 
@@ -109,7 +118,7 @@ def test_a_signal_to_stop_ends_training_with_this_step_saved(
     where, call, step = PLACES[place]
     with CharlmProcess(folder, *TRAIN, before=[pause_at(where, call)]) as process:
         process.wait_for_pause().send_signal(number)
-        process.wait_for_stderr("charlm: finishing this step and saving; a second signal stops at once.\n")
+        process.wait_for_stderr(f"{ANSWER}.\n" if number == SIGHUP else f"{ANSWER}; a second signal stops at once.\n")
         process.resume()
         ended = process.wait()
 
@@ -150,7 +159,7 @@ def test_a_checkpoint_saved_by_sigusr1_can_be_resumed(folder: Path, undisturbed:
 # Twice: end at once and damage nothing
 
 
-@each_stopping
+@each_urgent
 def test_a_second_signal_stops_at_once_without_this_step(number: Signals, folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
         process.wait_for_pause().send_signal(number)
@@ -174,6 +183,38 @@ def test_the_second_signal_need_not_be_the_first_again(first: Signals, second: S
 
     assert ended.code == CODES[second]
     assert_whole(folder / RUN)
+
+
+# Of one closed terminal the shell and the kernel both send SIGHUP; systemd ends a session by SIGTERM and SIGHUP.
+@pytest.mark.parametrize(("first", "second"), [(SIGHUP, SIGHUP), (SIGTERM, SIGHUP), (SIGHUP, SIGTERM)])
+def test_the_signals_that_end_a_session_stop_after_this_step(
+    first: Signals, second: Signals, folder: Path, undisturbed: Snapshot
+) -> None:
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause().send_signal(first)
+        process.wait_for_stderr(ANSWER)
+        process.send_signal(second)
+        process.resume()
+        ended = process.wait()
+
+    assert (ended.code, ended.stdout) == (CODES[first], "")
+    assert ended.stderr.splitlines()[-1].startswith(f"charlm: {first.name}: {RUN} is saved at step 6.")
+    check_saved_at(folder, 6)
+    assert_resumes(folder, RUN, undisturbed)
+
+
+def test_after_a_closed_terminal_the_second_ctrl_c_stops_at_once(folder: Path, undisturbed: Snapshot) -> None:
+    with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6)]) as process:
+        process.wait_for_pause().send_signal(SIGHUP)
+        process.wait_for_stderr(f"{ANSWER}.\n")
+        process.send_signal(SIGINT)
+        process.wait_for_stderr(f"{ANSWER}; a second signal stops at once.\n")
+        process.send_signal(SIGINT)
+        ended = process.wait()  # without being resumed
+
+    assert ended.code == 130
+    assert saved(folder) == [4]
+    assert_resumes(folder, RUN, undisturbed)
 
 
 def test_two_sigusr1_save_both_steps_and_training_goes_on(folder: Path, undisturbed: Snapshot) -> None:
@@ -211,8 +252,7 @@ def pause_at_next(place: str, call: int, following: str, nth: int = 1) -> None:
 # What the save of an evaluated step does, in its order: metrics line, best, latest, full checkpoint. Each is forced
 # to the disk, renamed, and its folder forced to the disk.
 MOMENTS = [(FSYNC, nth) for nth in range(1, 9)] + [(RENAME, nth) for nth in range(1, 5)] + [(READ_BACK, 1)]
-BOTH = (SIGINT, SIGTERM)
-MOMENTS_AND_SIGNALS = [(*moment, number) for moment in MOMENTS for number in BOTH]
+MOMENTS_AND_SIGNALS = [(*moment, number) for moment in MOMENTS for number in URGENT]
 
 
 @pytest.mark.parametrize(("place", "nth", "number"), spread(MOMENTS_AND_SIGNALS, least=8))
@@ -255,7 +295,7 @@ def close_standard_streams() -> None:
     sys.stderr = None
 
 
-@each_stopping
+@each_urgent
 def test_a_third_signal_kills_by_its_default_action(number: Signals, folder: Path) -> None:
     closing = "charlm.cli.progress:Lines.close"
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, 6), pause_at(closing)]) as process:
@@ -268,7 +308,7 @@ def test_a_third_signal_kills_by_its_default_action(number: Signals, folder: Pat
     assert ended.code == -number
 
 
-@each_stopping
+@each_urgent
 def test_a_terminal_is_left_in_order(number: Signals, folder: Path) -> None:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, SIZE)
@@ -286,6 +326,117 @@ def test_a_terminal_is_left_in_order(number: Signals, folder: Path) -> None:
     assert told.startswith(f"charlm: {number.name}: {RUN} is saved at step 6.")
 
 
+# A terminal that is closed
+
+
+def take_terminal(output: bool) -> None:
+    """Make standard error the controlling terminal of a session of its own; ``output``: standard output as well."""
+    os.setsid()
+    fcntl.ioctl(2, termios.TIOCSCTTY, 0)
+    if output:
+        os.dup2(2, 1)
+
+
+def train_on_terminal(folder: Path, *before: "partial[None]", output: bool = True) -> tuple[CharlmProcess, int]:
+    """Return a process that trains on a terminal of its own, and the descriptor that holds the terminal open."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, SIZE)
+    return CharlmProcess(folder, *TRAIN, before=[partial(take_terminal, output), *before], stderr=theirs), ours
+
+
+IGNORING = partial(signal.signal, SIGHUP, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_closed_terminal_ends_training_with_this_step_saved(place: str, folder: Path, undisturbed: Snapshot) -> None:
+    where, call, step = PLACES[place]
+    process, terminal = train_on_terminal(folder, pause_at(where, call))
+    with process:
+        process.wait_for_pause()
+        os.close(terminal)  # the kernel sends SIGHUP
+        process.resume()
+        ended = process.wait()
+
+    assert ended.code == 129
+    check_saved_at(folder, step)
+    assert_resumes(folder, RUN, undisturbed)
+
+
+# The result cannot be written to a closed terminal, which is exit code 74 for all commands.
+@pytest.mark.parametrize(("output", "code"), [(True, 74), (False, 0)])
+def test_training_that_ignores_sighup_outlives_its_terminal(
+    output: bool, code: int, folder: Path, undisturbed: Snapshot
+) -> None:
+    process, terminal = train_on_terminal(folder, IGNORING, pause_at(STEP, 3), output=output)
+    with process:
+        process.wait_for_pause()
+        os.close(terminal)
+        process.resume()
+        ended = process.wait()
+
+    assert ended.code == code
+    assert ended.stdout.startswith("" if output else f"{RUN} is trained\n")
+    assert saved(folder) == list(EVALUATED)
+    assert differences(undisturbed, snapshot(folder / RUN)) == []
+    assert_whole(folder / RUN)
+
+
+@each_urgent
+def test_a_signal_after_the_terminal_is_closed_is_answered_by_a_save(
+    number: Signals, folder: Path, undisturbed: Snapshot
+) -> None:
+    process, terminal = train_on_terminal(folder, IGNORING, pause_at(STEP, 3), pause_at(STEP, 6))
+    with process:
+        process.wait_for_pause()
+        os.close(terminal)
+        process.resume()
+        process.wait_for_pause().send_signal(number)
+        process.resume()
+        ended = process.wait()
+
+    assert ended.code == CODES[number]
+    check_saved_at(folder, 6)
+    assert_resumes(folder, RUN, undisturbed)
+
+
+def test_nohup_trains_to_the_end_when_its_terminal_is_closed(tmp_path: Path) -> None:
+    """A real shell on a real terminal, which dies of SIGHUP while charlm is training."""
+    config = make_config(
+        Path("text.txt"), Path("runs"), training={"steps": LONG, "evaluate_every": LONG // 10, "device": "cpu"}
+    )
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
+    (tmp_path / "tiny.yaml").write_text(resolved_yaml(config), encoding="utf-8")
+    ours, theirs = pty.openpty()
+    ended, alive = os.pipe()
+    shell = subprocess.Popen(
+        ["/bin/sh", "-c", 'nohup "$0" "$@"; exit', *COMMAND, *TRAIN],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        pass_fds=[alive],  # open as long as charlm runs
+        start_new_session=True,
+        preexec_fn=partial(fcntl.ioctl, theirs, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - there are no threads here
+    )
+    for descriptor in (theirs, alive):
+        os.close(descriptor)
+    output = tmp_path / "nohup.out"
+    deadline = time.monotonic() + TIMEOUT
+    while not output.exists() or f"\nstep {LONG // 10}/" not in output.read_text("utf-8"):
+        assert time.monotonic() < deadline, output.read_text("utf-8")
+        time.sleep(0.02)
+    os.close(ours)
+    assert shell.wait(TIMEOUT) == -SIGHUP
+    assert f"step {LONG}/" not in output.read_text("utf-8")  # charlm is still training
+    assert read_all(ended) == b""
+    os.close(ended)
+
+    assert "is trained\n" in output.read_text("utf-8")
+    check_saved_at(tmp_path, LONG)
+    assert_whole(tmp_path / RUN)
+
+
 # Before and after training
 
 
@@ -295,7 +446,7 @@ def test_a_signal_before_there_is_a_run_leaves_nothing_behind(number: Signals, f
         process.wait_for_pause().send_signal(number)
         ended = process.wait()
 
-    assert ended.code == (130 if number == SIGINT else -SIGTERM)
+    assert ended.code == (130 if number == SIGINT else -number)
     assert (ended.stdout, ended.stderr.strip()) == ("", "")
     assert not (folder / "runs").exists()
 
@@ -316,7 +467,7 @@ def test_ctrl_c_while_the_folder_is_made_leaves_a_resumable_run(
 def test_a_signal_in_the_last_step_changes_nothing(number: Signals, folder: Path, undisturbed: Snapshot) -> None:
     with CharlmProcess(folder, *TRAIN, before=[pause_at(STEP, STEPS)]) as process:
         process.wait_for_pause().send_signal(number)
-        process.wait_for_stderr("stops at once.\n")
+        process.wait_for_stderr(ANSWER)
         process.resume()
         ended = process.wait()
 
@@ -345,17 +496,14 @@ def test_signals_are_dealt_with_as_before_when_a_run_is_done(
 def ours() -> Iterator[list[Signals]]:
     """Return the signals that came to handlers of the test's own, which are there before and after."""
     received: list[Signals] = []
-    before = {
-        number: signal.signal(number, lambda number, _: received.append(Signals(number)))
-        for number in (SIGINT, SIGTERM, SIGUSR1)
-    }
+    before = {number: signal.signal(number, lambda number, _: received.append(Signals(number))) for number in ALL}
     yield received
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 def handlers() -> list[object]:
-    return [signal.getsignal(number) for number in (SIGINT, SIGTERM, SIGUSR1)]
+    return [signal.getsignal(number) for number in ALL]
 
 
 def test_handlers_are_as_before_however_listening_ends(ours: list[Signals]) -> None:
@@ -366,12 +514,12 @@ def test_handlers_are_as_before_however_listening_ends(ours: list[Signals]) -> N
     with pytest.raises(KeyError), Requests():
         raise KeyError
     assert handlers() == before
-    for number in (SIGINT, SIGTERM, SIGUSR1):
+    for number in ALL:
         signal.raise_signal(number)
-    assert ours == [SIGINT, SIGTERM, SIGUSR1]
+    assert ours == list(ALL)
 
 
-@each_stopping
+@each_urgent
 def test_the_second_signal_raises_and_restores_default_actions(number: Signals, ours: list[Signals]) -> None:
     before = handlers()
     with Requests() as requests:
@@ -379,9 +527,28 @@ def test_the_second_signal_raises_and_restores_default_actions(number: Signals, 
         assert requests.stop is number
         with pytest.raises(SystemExit) as ending:
             signal.raise_signal(number)
-        assert handlers()[:2] == [signal.SIG_DFL, signal.SIG_DFL]
+        assert handlers()[: len(URGENT)] == [signal.SIG_DFL, signal.SIG_DFL]
     assert ending.value.code == exit_code(number) == CODES[number]
     assert handlers() == before
+    assert ours == []
+
+
+@pytest.mark.parametrize("ignored", ALL, ids=lambda number: number.name)
+def test_a_signal_that_was_ignored_stays_ignored(ignored: Signals, ours: list[Signals]) -> None:
+    """As SIGHUP under nohup, and SIGINT in a background job of a script."""
+    signal.signal(ignored, signal.SIG_IGN)
+    with Requests() as requests:
+        signal.raise_signal(ignored)
+        assert signal.getsignal(ignored) is signal.SIG_IGN
+        assert requests.stop is None
+        assert not requests.pop_save_request()
+
+        other = next(number for number in URGENT if number != ignored)
+        signal.raise_signal(other)
+        with pytest.raises(SystemExit):
+            signal.raise_signal(other)
+        assert signal.getsignal(ignored) is signal.SIG_IGN  # on the way out, too
+    assert signal.getsignal(ignored) is signal.SIG_IGN
     assert ours == []
 
 
@@ -543,7 +710,7 @@ def test_sigterm_ends_a_sample_without_a_word(korean: Path, tmp_path: Path) -> N
     assert text_of(korean, seed, length + 1).encode().startswith(text)
 
 
-@each_stopping
+@each_urgent
 @pytest.mark.parametrize("several", [("--num-samples", "2"), ("--json",)], ids=" ".join)
 def test_output_written_at_the_end_is_lost_when_interrupted(
     several: tuple[str, ...], number: Signals, korean: Path, tmp_path: Path
