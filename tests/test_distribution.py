@@ -18,7 +18,7 @@ def package(requirement: str) -> str:
 
 def test_the_distribution_is_not_called_as_another_project() -> None:
     assert PROJECT["name"] == "charlm-rnn"
-    assert PROJECT["scripts"] == {"charlm": "charlm.cli.app:main"}
+    assert PROJECT["scripts"] == {"charlm": "charlm.__main__:main"}
 
 
 def test_no_file_names_an_extra_of_another_project() -> None:

@@ -9,11 +9,12 @@ import typer
 from charlm.cli import config, evaluate, inspect_gradients, inspect_hidden, runs, sample, train, vocabulary
 from charlm.cli.display import abandon_output, flush, say
 from charlm.cli.messages import message
-from charlm.cli.usage import EscapedUsage
+from charlm.cli.out_of_memory import MemoryGuard
 from charlm.errors import CharlmError, StorageError
 from charlm.version import __version__
 
 INTERRUPTED = 130
+_TRAINING = "Lower model.hidden_size, training.batch_size or training.sequence_length, or use a shorter text."
 
 
 class _Commands(EscapedUsage):
@@ -22,8 +23,9 @@ class _Commands(EscapedUsage):
     def invoke(self, ctx: Any) -> Any:
         """Run the selected command."""
         try:
-            result = super().invoke(ctx)
-            flush()
+            with MemoryGuard(lambda: _TRAINING if ctx.invoked_subcommand == "train" else "Use a shorter text."):
+                result = super().invoke(ctx)
+                flush()
         except CharlmError as error:
             if isinstance(error, StorageError):
                 abandon_output()

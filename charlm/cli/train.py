@@ -12,6 +12,7 @@ import typer
 
 from charlm.cli.config import ConfigOption, SetOption
 from charlm.cli.display import facts, is_watched, say, show
+from charlm.cli.out_of_memory import MemoryGuard
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def train(
                 f"a Markov model is counted in one pass and does not support {' and '.join(given)}. "
                 f"Leave {'it' if len(given) == 1 else 'them'} out."
             )
-        _count(resolved, config, resume=resume, dry_run=dry_run, quiet=quiet)
+        with MemoryGuard(lambda: "Lower model.order, or use a shorter text."):
+            _count(resolved, config, resume=resume, dry_run=dry_run, quiet=quiet)
         return
     from charlm.library import tensorboard_curves
     from charlm.training.start import prepare_training
