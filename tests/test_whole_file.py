@@ -72,7 +72,7 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_retur
     target: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     events: list[str] = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
 
     def watch_fsync(descriptor: int) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
@@ -85,24 +85,25 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_retur
             events.append("bytes to disk")
         fsync(descriptor)
 
-    def watch_replace(self: Path, other: Path) -> Path:
-        assert self.read_bytes() == content
-        assert self.parent == target.parent  # another folder may be another disk
+    def watch_replace(source: str, other: str, **folders: int) -> None:
+        assert (target.parent / source).read_bytes() == content
+        assert (target.parent / other) == target
+        assert len(set(folders.values())) == 1  # another folder may be another disk
         assert target.read_bytes() == OLD
         events.append("name")
-        return replace(self, other)
+        replace(source, other, **folders)
 
     monkeypatch.setattr(os, "fsync", watch_fsync)
-    monkeypatch.setattr(Path, "replace", watch_replace)
+    monkeypatch.setattr(os, "replace", watch_replace)
     write_whole_file(target, content)
     assert events == ["bytes to disk", "name", "folder to disk"]
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) -> None:
     """Make one step of a write fail: the write itself, the force to the disk, the new name, the folder's force."""
-    fsync, opened = os.fsync, Path.open
+    fsync, opened = os.fsync, os.fdopen
 
-    def refuse(*arguments: object) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
         raise error
 
     def refuse_for(folder: bool) -> Callable[[int], None]:
@@ -110,17 +111,17 @@ def fail(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException) -> No
             descriptor
         )
 
-    def open_then_refuse(self: Path, *arguments: Any, **options: Any) -> Any:
-        opened(self, *arguments, **options).close()
+    def open_then_refuse(*arguments: Any, **options: Any) -> Any:
+        opened(*arguments, **options).close()
         refuse()
 
     match step:
         case "write":
-            monkeypatch.setattr(Path, "open", open_then_refuse)
+            monkeypatch.setattr(os, "fdopen", open_then_refuse)
         case "fsync":
             monkeypatch.setattr(os, "fsync", refuse_for(folder=False))
         case "replace":
-            monkeypatch.setattr(Path, "replace", refuse)
+            monkeypatch.setattr(os, "replace", refuse)
         case "fsync of the folder":
             monkeypatch.setattr(os, "fsync", refuse_for(folder=True))
 
@@ -231,13 +232,13 @@ from charlm.errors import CharlmError
 from charlm.whole_file import write_whole_file
 
 how, path, size = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 if how == "limit":
     resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
 elif how == "fsync":
     os.fsync = die
 elif how == "replace":
-    Path.replace = die
+    os.replace = die
 try:
     write_whole_file(path, b"n" * size)
 except CharlmError as error:

@@ -1,6 +1,6 @@
 """Checkpoint: one verified safetensors file with everything needed to sample, score and trace.
 
-    record        format, config, vocabulary, progress, corpus, versions
+    record        format, run, config, vocabulary, progress, corpus, versions
     tensors       model.rnn.weight_ih_l0, …, model.head.bias          always
                   optimizer.*, state.*, rng.*                         in a full checkpoint
                   model.contexts.0, …, model.counts.k                 of a Markov model of order k, instead
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError, model_validator
 
 from charlm.architectures import recurrent_kinds
 from charlm.checkpoint.corpus_identity import CorpusIdentity
@@ -34,12 +34,14 @@ from charlm.text.vocabulary import Vocabulary
 from charlm.version import __version__
 from charlm.whole_file import write_whole_file
 
-FORMAT = 2
-"""Version of the record and the tensors; newer versions are refused. 2 added Markov models and separate items."""
+FORMAT = 3
+"""Version of the record and the tensors; newer versions are refused. 2 added Markov models and separate items, 3 the
+run's id, the rollback point and the resolved files of the text."""
 _READ = range(1, FORMAT + 1)
 _UNREADABLE = (KeyError, TypeError, AttributeError, ValidationError, ConfigError, CheckpointError, RecursionError)
 """Exceptions that an invalid record can raise."""
 
+_RUN_ID: TypeAdapter[str | None] = TypeAdapter(Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None)
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -71,10 +73,12 @@ class Progress(BaseModel):
     lanes_began_at_step: Whole = 0
     """The step at which the current lanes started: 0, unless a resumed run changed their number or window."""
     lanes_began_at_epoch: Amount = 0.0
+    rollback_step: Whole | None = None
+    """The step of the full checkpoint to which a divergence rolls back; None: this one, or there is no rollback."""
 
     @model_validator(mode="after")
     def _counts_no_step_before_it_is_taken(self) -> Self:
-        if max(self.lanes_began_at_step, self.best_step or 0) > self.step:
+        if max(self.lanes_began_at_step, self.best_step or 0, self.rollback_step or 0) > self.step:
             raise ValueError("it refers to a step that was not yet taken")
         return self
 
@@ -90,6 +94,8 @@ class Checkpoint:
     tensors: Tensors
     versions: dict[str, str]
     """The environment the model was trained in: package versions, device, threads."""
+    run_id: str | None = None
+    """The random id of the run that wrote it; None outside a run, and before format 3."""
 
     def model(self) -> LanguageModel[Any]:
         """Return the model, computing with NumPy."""
@@ -130,6 +136,7 @@ class Checkpoint:
         """Return the file's bytes, digest included."""
         record = {
             "format": FORMAT,
+            "run": self.run_id,
             "config": self.config.model_dump(mode="json"),
             "vocabulary": self.vocabulary.to_json(),
             "progress": self.progress.model_dump(mode="json"),
@@ -180,6 +187,7 @@ class Checkpoint:
             progress = Progress.model_validate(file.record["progress"])
             corpus = CorpusIdentity.model_validate(file.record["corpus"])
             versions = {str(name): str(value) for name, value in file.record["versions"].items()}
+            run_id = _RUN_ID.validate_python(file.record.get("run"))
         except _UNREADABLE as error:
             mistakes = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else repr(error)
             raise DamagedCheckpointError(
@@ -190,7 +198,7 @@ class Checkpoint:
         tensors = file.tensors()
         if name := not_finite(tensors):
             raise CheckpointError(f"the tensor {name} contains non-finite numbers. Use another checkpoint.")
-        checkpoint = cls(config, vocabulary, progress, corpus, tensors, versions)
+        checkpoint = cls(config, vocabulary, progress, corpus, tensors, versions, run_id)
         if not config.model.architecture.is_recurrent:
             check_counts(config.model.order, len(vocabulary), checkpoint.part("model"))
         return checkpoint

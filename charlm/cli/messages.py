@@ -22,6 +22,7 @@ REMEDIES: dict[str, str | Callable[..., str]] = {
     "fixed at start": "Restore the settings that are fixed at start, or start a new run with another --name "
     "(--init-from copies this run's weights, if the sizes are the same).",
     "fixed at start, counted": "Restore the settings that are fixed at start, or start a new run with another --name.",
+    "foreign folder": "Choose another --name, or another folder with --set run.directory=FOLDER.",
     "no config": "`charlm config init` prints one to start from.",
     "no corpus": "Restore the corpus, or give another text with --file if the command has that option.",
     "no curves": "Free some space, move the existing files away, or train without --tensorboard.",

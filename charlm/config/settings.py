@@ -38,8 +38,8 @@ class RunConfig(Section):
     save_every: Annotated[Count | None, OnResume.FREE] = None
     """Number of steps between full checkpoints, from which training can resume; null: one at each evaluation."""
 
-    keep: Annotated[Count, OnResume.FREE] = 2
-    """Number of newest full checkpoints to keep, in addition to the best weights."""
+    keep: Annotated[Count | None, OnResume.FREE] = 2
+    """Number of newest full checkpoints to keep, besides the best weights and the rollback point; null: all."""
 
     @field_validator("name")
     @classmethod

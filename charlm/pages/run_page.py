@@ -9,7 +9,6 @@ from charlm.baselines import markov_bits, uniform_bits
 from charlm.config.settings import Config
 from charlm.pages.report import report_page
 from charlm.runs.directory import RunDirectory
-from charlm.runs.history import history_of
 from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams
 from charlm.text.vocabulary import Ids
@@ -41,7 +40,7 @@ class RunPage:
 
     def write(self, advice: Sequence[str] = ()) -> None:
         """Write the page from the run's recorded metrics; raises StorageError if it cannot be written."""
-        page = report_page(history_of(self._run.path, self._config), self._environment, self._baselines, advice)
+        page = report_page(self._run.history(self._config), self._environment, self._baselines, advice)
         self._run.save_report(page)
 
 

@@ -14,12 +14,11 @@ from pydantic import ValidationError
 from charlm.config.reading import read_config
 from charlm.config.settings import KEYS, Config, DataConfig, is_read
 from charlm.errors import CharlmError, ConfigError, StorageError
+from charlm.runs.identity import CONFIG
 from charlm.runs.lookup import LATEST, first_bytes
 from charlm.runs.metrics import METRICS, Evaluation, metrics_lines
 from charlm.runs.resume_policy import Change, changes
 
-CONFIG = "config.yaml"
-"""The file of a run with all its settings."""
 REPORT = "report.html"
 """The file of a run with its page."""
 UNREAD = "—"
@@ -155,7 +154,7 @@ def read_runs(directory: Path) -> tuple[list[History], list[Unreadable]]:
 def latest_name(directory: Path) -> str | None:
     """Return the name of the run that last saved a checkpoint in this directory; None when there is none."""
     try:
-        return first_bytes(directory / LATEST).decode("utf-8").strip() or None
+        return first_bytes(directory / LATEST).decode("utf-8").removesuffix("\n") or None
     except (OSError, UnicodeDecodeError):
         return None
 

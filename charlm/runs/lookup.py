@@ -10,6 +10,8 @@ from charlm.errors import CheckpointError, DamagedCheckpointError
 
 BEST = "best.safetensors"
 """The file of a run with the weights at the lowest validation loss."""
+INITIAL = "initial.safetensors"
+"""The file of a run with the weights of another model that it started with."""
 LATEST = "latest"
 """The text file beside the runs with the name of the newest."""
 
@@ -24,7 +26,9 @@ class Resumable:
     checkpoint: Checkpoint
     """The newest full checkpoint that is not damaged."""
     damaged: dict[Path, str]
-    """Newer checkpoints that are damaged, and the problem of each."""
+    """Newer checkpoints that are damaged or of another run, and the problem of each."""
+    sets_best_aside: bool = False
+    """Whether a best newer than this checkpoint is not this run's any more, because settings have changed."""
 
 
 def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
@@ -55,10 +59,12 @@ def open_checkpoint(name: str | None, directory: Path = Path("runs")) -> tuple[P
     return path, Checkpoint.load(path)
 
 
-def newest_checkpoint(run: Path) -> Resumable | None:
+def newest_checkpoint(run: Path, run_id: str | None = None) -> Resumable | None:
     """Return the newest undamaged full checkpoint of a run; None when it has saved none yet.
 
-    Raises CheckpointError when all are damaged, or one has an unsupported format.
+    With ``run_id``, checkpoints of another run are passed over.
+
+    Raises CheckpointError when none is left, or one has an unsupported format.
     """
     damaged: dict[Path, str] = {}
     for path in reversed(full_checkpoints(run)):
@@ -70,10 +76,13 @@ def newest_checkpoint(run: Path) -> Resumable | None:
         if not checkpoint.is_full:
             damaged[path] = f"{path}: this checkpoint contains only weights, so a run cannot resume from it."
             continue
+        if None not in (run_id, checkpoint.run_id) and checkpoint.run_id != run_id:
+            damaged[path] = f"{path}: this checkpoint is of another run, {checkpoint.run_id}, not of {run_id}."
+            continue
         return Resumable(checkpoint, damaged)
     if damaged:
         raise CheckpointError(
-            "\n  ".join([f"{run}: all of its full checkpoints are damaged.", *damaged.values()]),
+            "\n  ".join([f"{run}: all of its full checkpoints are damaged or of another run.", *damaged.values()]),
             f"Start a new run under another name from its best weights, {run / BEST}.",
             kind="no whole checkpoint",
             names=[str(run / BEST)],
@@ -89,10 +98,10 @@ def full_checkpoints(run: Path) -> list[Path]:
 
 def _latest_name(directory: Path) -> str:
     try:
-        name = first_bytes(directory / LATEST).decode("utf-8").strip()
+        name = first_bytes(directory / LATEST).decode("utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError):
         name = ""
-    if not name or name[0] in ".-" or "/" in name or not name.isprintable():
+    if not name.strip() or name[0] in ".-" or "/" in name or not name.isprintable():
         raise CheckpointError(
             f"there is no latest run in {directory}/. {_known_runs(directory)}",
             "Train one, or name a checkpoint.",

@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from charlm.checkpoint.checkpoint import Checkpoint
+
 
 @dataclass(frozen=True)
 class StepReport:
@@ -31,6 +33,10 @@ class StepReport:
     """Validation loss, if this step was evaluated."""
     best: bool = False
     """Whether it is the lowest validation loss so far."""
+    checkpoint: Checkpoint | None = None
+    """The full checkpoint of an evaluated or scheduled step."""
+    scheduled: bool = False
+    """Whether that checkpoint is to be saved."""
 
     def metrics(self) -> dict[str, Any]:
         """Return the line of ``metrics.jsonl`` for an evaluated step."""
@@ -51,16 +57,21 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Rollback:
-    """A rollback: training diverged and continues from the last checkpoint at half the learning rate."""
+    """A rollback: training diverged and continues from the last scheduled checkpoint at half the learning rate."""
 
     reason: str
     """What was not finite, and at which step."""
-    step: int
-    """The step of that checkpoint."""
+    checkpoint: Checkpoint
+    """That checkpoint."""
     count: int
     """Number of rollbacks so far."""
     rate_factor: float
     """Factor by which the schedule's learning rate is multiplied from now on."""
+
+    @property
+    def step(self) -> int:
+        """The step of that checkpoint."""
+        return self.checkpoint.progress.step
 
 
 def bits_per_character(nats: float) -> float:

@@ -7,7 +7,7 @@ that requests a checkpoint (``save_now``), and an observer.
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
-from charlm.errors import DivergenceError
+from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.generation import sample_of
 from charlm.runs.advice import advice
 from charlm.runs.directory import RunDirectory
@@ -70,21 +70,21 @@ def run_loop(
     Raises DivergenceError when training diverges and is not rolled back, and StorageError when writing fails.
     """
     try:
-        events = trainer.run()
-        for event in events:
+        for event in trainer.run():
             if isinstance(event, Rollback):
+                run.roll_back(event.checkpoint)
                 observer.show_rollback(event)
                 continue
             observer.update(event)
             stopping = stop()  # a later request takes effect after the next step
-            try:
-                metrics = _keep(trainer, run, observer, event, asked=save_now() or stopping)
-                for callback in callbacks if metrics else ():
-                    callback(metrics)
-            except DivergenceError as error:  # non-finite weights; the trainer rolls back or re-raises
-                rollback = events.throw(error)
-                if isinstance(rollback, Rollback):
-                    observer.show_rollback(rollback)
+            asked = save_now() or stopping
+            saved = asked or event.scheduled or trainer.finished
+            checkpoint = event.checkpoint or (trainer.requested_checkpoint() if saved else None)
+            if checkpoint is None:  # nothing to save, or the next step rolls back and saves
+                continue
+            metrics = _keep(run, observer, event, checkpoint, full=saved)
+            for callback in callbacks if metrics else ():
+                callback(metrics)
             if stopping:
                 return
     finally:
@@ -97,16 +97,10 @@ def advice_on(trainer: Trainer, run: RunDirectory) -> list[str]:
 
 
 def _keep(
-    trainer: Trainer, run: RunDirectory, observer: Observer, report: StepReport, *, asked: bool
+    run: RunDirectory, observer: Observer, report: StepReport, checkpoint: Checkpoint, *, full: bool
 ) -> dict[str, Any]:
     """Write the results of a step, the full checkpoint last as the commit; return the metrics of an evaluated step."""
-    save_every = trainer.config.run.save_every
     evaluated = report.validation_loss is not None
-    due = evaluated if save_every is None else report.step % save_every == 0
-    full = due or asked or trainer.finished
-    if not (evaluated or full):
-        return {}
-    checkpoint = trainer.checkpoint()
     metrics: dict[str, Any] = {}
     if evaluated:
         metrics = report.metrics() | {"sample": sample_of(checkpoint.model(), checkpoint)}

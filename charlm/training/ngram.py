@@ -31,6 +31,7 @@ class Counting:
     config: Config
     corpus: Corpus
     _run: RunDirectory | None
+    _resuming: bool
     _held: ExitStack
 
     def run(self, watch: Watch = iter) -> tuple[RunDirectory, Checkpoint]:
@@ -43,7 +44,8 @@ class Counting:
             run = self._run
             run.rewind(None, self.config)
         else:
-            run = self._held.enter_context(RunDirectory.create(self.config))
+            make = RunDirectory.begin if self._resuming else RunDirectory.create
+            run = self._held.enter_context(make(self.config))
         run.record(_metrics(checkpoint.progress) | {"sample": sample_of(model, checkpoint)})
         run.save_best(checkpoint)
         return run, checkpoint
@@ -62,7 +64,7 @@ def prepare_counting(config: Config, *, resume: bool = False) -> Iterator[Counti
             if _is_counted(run, config):
                 yield run
                 return
-        yield Counting(config, Corpus.read(config.data), run, held)
+        yield Counting(config, Corpus.read(config.data), run, resume, held)
 
 
 def plan(config: Config) -> list[tuple[str, object]]:

@@ -7,7 +7,7 @@ import time
 import torch
 
 from charlm.checkpoint.layout import sizes
-from charlm.runs.directory import checkpoint_sizes
+from charlm.runs.space import checkpoint_sizes
 from charlm.training.trainer import Trainer
 
 

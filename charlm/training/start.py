@@ -4,12 +4,20 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from charlm.checkpoint.checkpoint import Checkpoint
+from charlm.checkpoint.checkpoint import Checkpoint, step_name
 from charlm.config.settings import Config
 from charlm.errors import CheckpointError, ConfigError
-from charlm.runs.directory import RunDirectory, check_space
+from charlm.runs.directory import RunDirectory
 from charlm.runs.lookup import Resumable, newest_checkpoint, open_checkpoint
-from charlm.runs.resume_policy import adapted, check_resume, check_way, check_weights, same_corpus
+from charlm.runs.resume_policy import (
+    adapted,
+    changes,
+    check_resume,
+    check_way,
+    check_weights,
+    same_corpus,
+)
+from charlm.runs.space import check_space
 from charlm.text.corpus import Corpus, read_vocabulary
 from charlm.training.fine_tuning import widened
 from charlm.training.state import environment
@@ -30,7 +38,9 @@ class Start:
     trainer: Trainer
     _run: RunDirectory | None
     _found: Resumable | None
-    _fine_tuned: bool
+    _initial: Checkpoint | None
+    _resuming: bool
+    _note: Note
     _held: ExitStack
 
     @property
@@ -41,16 +51,18 @@ class Start:
     def open_run(self) -> RunDirectory:
         """Create the run's folder, or restore it to the checkpoint from which training continues.
 
-        Raises StorageError when writing fails or the disk has too little free space.
+        Raises StorageError when writing fails or the disk has too little free space, and ConfigError where another
+        process has begun the same run meanwhile.
         """
-        check_space(self.config, len(self.trainer.corpus.vocabulary), self._run.path if self._run else None)
-        if self._run:
-            run = self._run
-            run.rewind(self._found, self.config)
+        trainer, run = self.trainer, self._run
+        check_space(self.config, len(trainer.corpus.vocabulary), trainer.saves_to_come, run.path if run else None)
+        if run:
+            run.rewind(self._found, self.config, self._initial)
         else:
-            run = self._held.enter_context(RunDirectory.create(self.config))
-        if self._fine_tuned and not self._found:
-            run.save(self.trainer.checkpoint())  # the initial weights, so that a resumed run has them too
+            make = RunDirectory.begin if self._resuming else RunDirectory.create
+            run = self._held.enter_context(make(self.config, self._initial))
+        if not run.can_be_synced:
+            self._note(f"{run.path}: this file system cannot flush folders; a power failure can lose the last save.")
         return run
 
 
@@ -72,26 +84,36 @@ def prepare_training(
         run = RunDirectory.reopen(config) if resume else None
         if run:
             held.enter_context(run)
-        trainer, found = begin(config, run, allow_change, init_from, note)
-        yield Start(config, trainer, run, found, init_from is not None, held)
+        trainer, found, initial = begin(config, run, allow_change, init_from, note)
+        yield Start(config, trainer, run, found, initial, resume, note, held)
 
 
 def begin(
     config: Config, run: RunDirectory | None, allowed: Collection[str], init_from: str | None, note: Note
-) -> tuple[Trainer, Resumable | None]:
-    """Return a trainer before its first step in this process, and the checkpoint it continues from, if any.
+) -> tuple[Trainer, Resumable | None, Checkpoint | None]:
+    """Return a trainer before its first step in this process.
 
+    With it, the checkpoint it continues from, and the weights of another model that its run has to keep, if any.
     ``run`` is the folder of a run to resume. Nothing is written.
     """
     if run:
         check_way(run.config(), config)
-    found = resumable(run) if run else None
-    if run and found:
-        return resume(found, run, config, allowed, note)
-    if init_from is not None:
-        _, source = open_checkpoint(init_from)
-        return fine_tune(source, config, note), None
-    return Trainer(config, Corpus.read(config.data)), None
+        if found := resumable(run):
+            return *resume(found, run, config, allowed, note), None
+        if initial := run.initial():
+            for sentence in check_resume(initial.config, config, allowed):
+                note(sentence)
+            return first_trainer(initial, config, same_corpus(initial, config)), None, None
+    if init_from is None:
+        return Trainer(config, Corpus.read(config.data)), None, None
+    _, source = open_checkpoint(init_from)
+    trainer = fine_tune(source, config, note)
+    return trainer, None, trainer.checkpoint()
+
+
+def first_trainer(initial: Checkpoint | None, config: Config, corpus: Corpus) -> Trainer:
+    """Return the trainer of a run at step 0: with these weights, or with those that the seed gives."""
+    return Trainer.fine_tune(config, corpus, initial.part("model")) if initial else Trainer(config, corpus)
 
 
 def resumable(run: RunDirectory) -> Resumable | None:
@@ -99,7 +121,7 @@ def resumable(run: RunDirectory) -> Resumable | None:
 
     Raises CheckpointError when the run had full checkpoints and none is left.
     """
-    found = newest_checkpoint(run.path)
+    found = newest_checkpoint(run.path, run.id)
     steps = [metrics["step"] for metrics in run.metrics()]
     if found is None and steps and steps[-1] > (_save_every(run) or steps[0]):
         raise CheckpointError(
@@ -121,10 +143,14 @@ def resume(
     for sentence in check_resume(checkpoint.config, config, allowed):
         note(sentence)
     corpus = same_corpus(checkpoint, config)
-    if _has_lost_its_best(run, checkpoint):
+    aside = _newer_best_of_other_settings(run, checkpoint, config)
+    if aside is not None:
+        note(f"{run.best} is of step {aside:,}, with other settings; it is kept as {run.name_aside(aside)}.")
+    if _has_lost_its_best(run, checkpoint, aside):
         note(f"{run.best} is missing or damaged; the weights of step {checkpoint.progress.step:,} replace it.")
         checkpoint = _standing_in(checkpoint)
-    trainer = Trainer.resume(adapted(checkpoint, config), corpus)
+    point = rollback_point(checkpoint, run, config, corpus, note)
+    trainer = Trainer.resume(adapted(checkpoint, config), corpus, point)
     if trainer.finished and trainer.progress.best_step is None:
         raise ConfigError(
             f"{run.path}: this run has reached step {trainer.progress.step:,} without an evaluation, and these "
@@ -138,7 +164,23 @@ def resume(
     ]
     if others:
         note(f"the results may differ from those of an uninterrupted run: {'; '.join(others)}.")
-    return trainer, replace(found, checkpoint=checkpoint)
+    return trainer, replace(found, checkpoint=checkpoint, sets_best_aside=aside is not None)
+
+
+def rollback_point(
+    checkpoint: Checkpoint, run: RunDirectory, config: Config, corpus: Corpus, note: Note
+) -> Checkpoint | None:
+    """Return the scheduled checkpoint to which a divergence goes back; None where that is ``checkpoint``."""
+    step = checkpoint.progress.rollback_step
+    if config.training.on_divergence == "stop" or step in (None, checkpoint.progress.step):
+        return None
+    try:
+        if step == 0:
+            return first_trainer(run.initial(), config, corpus).checkpoint()
+        return adapted(Checkpoint.load(run.path / step_name(step)), config)
+    except CheckpointError as error:
+        note(f"{error} After a divergence, training goes back to step {checkpoint.progress.step:,} instead.")
+        return None
 
 
 def fine_tune(source: Checkpoint, config: Config, note: Note) -> Trainer:
@@ -170,5 +212,14 @@ def _standing_in(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, progress=progress.model_copy(update=best))
 
 
-def _has_lost_its_best(run: RunDirectory, checkpoint: Checkpoint) -> bool:
-    return checkpoint.progress.best_step not in (None, checkpoint.progress.step) and run.best_step() is None
+def _newer_best_of_other_settings(run: RunDirectory, checkpoint: Checkpoint, config: Config) -> int | None:
+    """Return the step of best weights that the run, continued with other settings, has not reached; None for none."""
+    changed = any(not change.key.startswith("run.") for change in changes(checkpoint.config, config))
+    best = run.best_step() if changed else None
+    return best if best is not None and best > checkpoint.progress.step else None
+
+
+def _has_lost_its_best(run: RunDirectory, checkpoint: Checkpoint, aside: int | None) -> bool:
+    """Return whether the weights of the checkpoint's best step are neither in the run's best nor in itself."""
+    elsewhere = checkpoint.progress.best_step not in (None, checkpoint.progress.step)
+    return elsewhere and (aside is not None or run.best_step() is None)

@@ -12,7 +12,7 @@ The trainer neither prints nor saves: it yields a StepReport after every step, a
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -58,7 +58,7 @@ class Trainer:
         self.progress = Progress()
         self._state: NetworkState = None
         self._watch = DivergenceMonitor(training)
-        self._last_good: Checkpoint | None = None
+        self._rollback_point: Checkpoint | None = None
         check_precision(self.network, self.device, training.precision)
 
     @property
@@ -80,21 +80,28 @@ class Trainer:
         return self.config.training.evaluate_every or len(self.streams)
 
     @property
+    def saves_to_come(self) -> int:
+        """Number of full checkpoints that are scheduled until the end of the run, and one for its end."""
+        every = self.config.run.save_every or self.evaluate_every
+        return math.ceil(max(self.total_steps - self.progress.step, 0) / every) + 1
+
+    @property
     def finished(self) -> bool:
         """Whether all steps are taken, or ``training.patience`` is exhausted."""
         patience = self.config.training.patience
         impatient = patience is not None and self.progress.evaluations_without_better >= patience
         return impatient or self.progress.step >= self.total_steps
 
-    def run(self) -> Generator[StepReport | Rollback, None, None]:
+    def run(self) -> Iterator[StepReport | Rollback]:
         """Train until finished, yielding a report after every step.
 
         The last step is always evaluated. When a loss or gradient is not finite, DivergenceError is raised before the
         weights are changed; with ``training.on_divergence: rollback`` a Rollback is yielded instead, at most three
-        times, and training continues from the last checkpoint that was taken, at half the learning rate.
+        times, and training continues at half the learning rate from the last checkpoint that was scheduled, or from
+        the start. What a user asks for in between changes nothing about that.
         """
-        if self.config.training.on_divergence == "rollback" and self._last_good is None:
-            self.checkpoint()
+        if self._can_roll_back and self._rollback_point is None:
+            self._scheduled_checkpoint()
         while not self.finished:
             try:
                 yield from self._run()
@@ -114,6 +121,7 @@ class Trainer:
             due = (read + 1) % self.evaluate_every == 0 or step + 1 == self.total_steps
             validation_loss = self.evaluate() if due else None
             best = self._advance(meter, batch.characters, started, validation_loss)
+            scheduled = self._is_scheduled(read + 1)
             yield StepReport(
                 step=self.progress.step,
                 epoch=self.progress.epoch,
@@ -126,6 +134,8 @@ class Trainer:
                 seconds=self.progress.seconds,
                 validation_loss=validation_loss,
                 best=best,
+                checkpoint=self._scheduled_checkpoint() if scheduled else self.checkpoint() if due else None,
+                scheduled=scheduled,
             )
             if due:
                 meter = Meter()
@@ -168,13 +178,13 @@ class Trainer:
         return loss
 
     def checkpoint(self) -> Checkpoint:
-        """Return a full checkpoint, from which training continues exactly; a rollback returns to the last one taken.
+        """Return a full checkpoint, from which training continues exactly.
 
         Raises DivergenceError when a number in it is not finite.
         """
         tensors = pack(self.network, self.optimizer, self._state, self.device)
         self._watch.check_weights(self.progress.step, tensors)
-        checkpoint = Checkpoint(
+        return Checkpoint(
             config=self.config,
             vocabulary=self.corpus.vocabulary,
             progress=self.progress,
@@ -182,21 +192,30 @@ class Trainer:
             tensors=tensors,
             versions=environment(self.device),
         )
-        if self.config.training.on_divergence == "rollback":
-            self._last_good = checkpoint
-        return checkpoint
+
+    def requested_checkpoint(self) -> Checkpoint | None:
+        """Return a full checkpoint; None where a number is not finite, and the next step will roll back."""
+        try:
+            return self.checkpoint()
+        except DivergenceError:
+            if self._can_roll_back:
+                return None
+            raise
 
     @classmethod
-    def resume(cls, checkpoint: Checkpoint, corpus: Corpus) -> Self:
+    def resume(cls, checkpoint: Checkpoint, corpus: Corpus, rollback_point: Checkpoint | None = None) -> Self:
         """Return a trainer that continues from ``checkpoint``, which must be a full one.
 
-        Raises CheckpointError when torch cannot load its random state.
+        ``rollback_point`` is the checkpoint of ``progress.rollback_step``, to which a divergence goes back; without
+        it, a divergence goes back to ``checkpoint``. Raises CheckpointError when torch cannot load its random state.
         """
         trainer = cls(checkpoint.config, corpus)
+        point = rollback_point or checkpoint
         trainer.progress = checkpoint.progress
+        if trainer._can_roll_back:
+            trainer.progress = checkpoint.progress.model_copy(update={"rollback_step": point.progress.step})
+            trainer._rollback_point = point
         trainer._state = unpack(checkpoint.tensors, trainer.network, trainer.optimizer, trainer.device)
-        if checkpoint.config.training.on_divergence == "rollback":
-            trainer._last_good = checkpoint
         return trainer
 
     @classmethod
@@ -206,16 +225,34 @@ class Trainer:
         trainer.network.load_tensors(weights)
         return trainer
 
+    @property
+    def _can_roll_back(self) -> bool:
+        return self.config.training.on_divergence == "rollback"
+
+    def _is_scheduled(self, read: int) -> bool:
+        """Return whether a full checkpoint is due at this step, after ``read`` windows of the current lanes."""
+        save_every = self.config.run.save_every
+        return read % self.evaluate_every == 0 if save_every is None else self.progress.step % save_every == 0
+
+    def _scheduled_checkpoint(self) -> Checkpoint:
+        """Return a full checkpoint, to which a divergence rolls back from now on."""
+        step = self.progress.step if self._can_roll_back else None
+        self.progress = self.progress.model_copy(update={"rollback_step": step})
+        checkpoint = self.checkpoint()
+        self._rollback_point = checkpoint if self._can_roll_back else None
+        return checkpoint
+
     def _roll_back(self, error: DivergenceError) -> Rollback:
-        """Restore the last checkpoint at half the rate; raise ``error`` where rollbacks are disabled or used up."""
-        good, count = self._last_good, self.progress.rollbacks + 1
-        if self.config.training.on_divergence == "stop" or good is None or count > MOST_ROLLBACKS:
+        """Restore the rollback point at half the rate; raise ``error`` where rollbacks are disabled or used up."""
+        good, count = self._rollback_point, self.progress.rollbacks + 1
+        if not self._can_roll_back or good is None or count > MOST_ROLLBACKS:
             raise error
         self._state = unpack(good.tensors, self.network, self.optimizer, self.device)
         factor = good.progress.rate_factor * 0.5 ** (count - good.progress.rollbacks)
-        self.progress = good.progress.model_copy(update={"rollbacks": count, "rate_factor": factor})
+        changed = {"rollbacks": count, "rate_factor": factor, "rollback_step": good.progress.step}
+        self.progress = good.progress.model_copy(update=changed)
         self._watch = DivergenceMonitor(self.config.training)
-        return Rollback(str(error), self.progress.step, count, factor)
+        return Rollback(str(error), good, count, factor)
 
     def _advance(self, meter: Meter, characters: int, started: float, validation_loss: float | None) -> bool:
         """Update the progress after a step; return whether it has the lowest validation loss so far."""

@@ -15,7 +15,7 @@ from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.config.settings import ModelConfig
 from charlm.errors import CheckpointError
 from charlm.models.network import RecurrentNetwork
-from charlm.runs.directory import full_checkpoints
+from charlm.runs.lookup import full_checkpoints
 
 KINDS = ["rnn", "lstm", "gru"]
 
@@ -71,7 +71,7 @@ def test_the_file_is_plain_safetensors_with_one_metadata_key(trained) -> None:
 
     assert list(metadata) == ["charlm"]
     record = json.loads(metadata["charlm"])
-    assert set(record) == {"format", "config", "vocabulary", "progress", "corpus", "versions", "sha256"}
+    assert set(record) == {"format", "run", "config", "vocabulary", "progress", "corpus", "versions", "sha256"}
 
 
 @given(data=st.data())
@@ -111,7 +111,7 @@ def test_headers_of_other_programs_are_refused(header) -> None:
 
 
 def test_a_newer_format_is_refused_by_number(content) -> None:
-    newer = content.replace(rb"\"format\": 2,", rb"\"format\": 9,", 1)
+    newer = content.replace(rb"\"format\": 3,", rb"\"format\": 9,", 1)
     assert newer != content
 
     with pytest.raises(CheckpointError, match="format 9"):

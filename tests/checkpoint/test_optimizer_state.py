@@ -10,8 +10,8 @@ from charlm.checkpoint.layout import sizes
 from charlm.checkpoint.optimizer_state import optimizer_layout, prefix_of
 from charlm.models.network import RecurrentNetwork
 from charlm.models.recurrent import tensor_shapes
-from charlm.runs.directory import checkpoint_sizes
 from charlm.runs.lookup import full_checkpoints
+from charlm.runs.space import checkpoint_sizes
 from charlm.training.optimization import make_optimizer
 from tests.conftest import make_config
 

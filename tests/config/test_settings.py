@@ -42,7 +42,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "run.name": ["run", "tales-lstm", "a b", "Märchen.2", "latest-2", "2024"],
     "run.directory": ["runs", "../elsewhere/runs", "."],
     "run.save_every": [None, 1, 5000],
-    "run.keep": [1, 100],
+    "run.keep": [1, 100, None],
 }
 
 NOT_TEXT: list[Any] = [None, True, 3, 0.5, ["a"], {"a": 1}]
@@ -89,7 +89,7 @@ REFUSED: dict[str, list[Any]] = {
     ],
     "run.directory": [*NOT_TEXT, ""],
     "run.save_every": NOT_A_COUNT,
-    "run.keep": [None, *NOT_A_COUNT],
+    "run.keep": NOT_A_COUNT,
 }
 
 

@@ -18,8 +18,9 @@ from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.cli.app import app
 from charlm.cli.progress import Silence
 from charlm.config.writing import resolved_yaml
-from charlm.runs.directory import METRICS, RunDirectory
+from charlm.runs.directory import RunDirectory
 from charlm.runs.lookup import BEST, full_checkpoints
+from charlm.runs.metrics import METRICS
 from charlm.training.trainer import Trainer
 from tests.conftest import TEXT, make_config
 
@@ -28,8 +29,8 @@ Settings = Mapping[str, object]
 Snapshot = dict[str, object]
 """Everything that a run has written, by name."""
 
-MEASURED = {"seconds", "characters_per_second"}
-"""Values that differ from run to run."""
+MEASURED = {"seconds", "characters_per_second", "run"}
+"""Values that differ from run to run: what a clock measures, and the random id."""
 SAMPLE_LENGTH = 20
 """Characters of the sample at each evaluation, which takes most of a tiny run's time at its usual length."""
 

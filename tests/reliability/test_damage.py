@@ -105,7 +105,7 @@ def places_to_flip(content: bytes) -> dict[str, list[int]]:
     chance = random.Random(8)
     start, tensors = layout(content)
     digest = content.rindex(b"sha256", 0, start)
-    number = content.index(b'format\\": 2') + len(b'format\\": ')
+    number = content.index(b'format\\": 3') + len(b'format\\": ')
     header = [place for place in chance.sample(range(8, start), 60) if place != number]
     return {
         "length": list(range(8)),
@@ -135,7 +135,7 @@ def test_a_flipped_bit_is_damage_in_every_region(region: str, content: bytes, tm
 
 
 def test_a_flipped_bit_in_the_format_number_is_refused(content: bytes, tmp_path: Path) -> None:
-    number = content.index(b'format\\": 2') + len(b'format\\": ')
+    number = content.index(b'format\\": 3') + len(b'format\\": ')
     for bit in range(8):
         (tmp_path / NEWER).write_bytes(flipped(content, number, bit))
         with pytest.raises(CheckpointError, match=NEWER):
@@ -325,17 +325,27 @@ def test_the_way_out_of_a_run_without_a_whole_checkpoint_is_one(project: Project
     assert newest_checkpoint(project.runs / "saved") is not None
 
 
-@pytest.mark.parametrize("name", [OLDER, NEWER])
-def test_a_checkpoint_of_another_run_is_not_gone_on_from(name: str, project: Project, template: Project) -> None:
+def test_a_checkpoint_of_another_run_is_passed_over(project: Project, template: Project) -> None:
     """It is whole, so nothing is damaged, but it is not this run's."""
     run = project.runs / "broken"
-    shutil.copy(template.runs / "other" / name, run / name)
-    (run / NEWER).unlink() if name == OLDER else None
+    shutil.copy(template.runs / "other" / NEWER, run / NEWER)
+    result = project.train("broken", SETTINGS, "--resume")
+
+    assert result.exit_code == 0
+    assert f"{NEWER}: this checkpoint is of another run, " in result.stderr
+    differing = differences(template.snapshot("whole"), project.snapshot("broken"))
+    assert {name.partition(": ")[2] for name in differing} == {"config", "corpus"}  # the paths of the two projects
+
+
+def test_a_run_with_nothing_but_checkpoints_of_another_is_refused(project: Project, template: Project) -> None:
+    run = project.runs / "broken"
+    for name in (OLDER, NEWER):
+        shutil.copy(template.runs / "other" / name, run / name)
     before = everything_in(project.folder)
     result = project.train("broken", SETTINGS, "--resume")
 
     assert result.exit_code == 4
-    assert "training.seed" in result.stderr
+    assert "is of another run" in result.stderr
     assert everything_in(project.folder) == before
 
 

@@ -1,6 +1,7 @@
 """Processes killed at any moment: a save is whole or absent, and a killed run ends as an undisturbed one."""
 
 import json
+import math
 import os
 import random
 import shutil
@@ -197,7 +198,7 @@ MOMENTS: list[Moment] = [
     ("step/forward", 1),  # the first step of all
     ("rewind/force", 1),
     ("evaluation/forward", 1),
-    ("record/rename", 1),
+    ("record/force", 1),
     ("best/force", 1),
     ("best/rename", 1),
     ("best/rename", 2),  # of the latest run's name, or of the next best
@@ -218,7 +219,12 @@ RUNS: dict[str, dict[str, dict[str, object]]] = {
         "run": {"save_every": 5},
     },
     "rnn, 2 layers": {
-        "training": {"schedule": "plateau", "learning_rate": 0.3, "evaluate_every": 5},
+        "training": {
+            "schedule": "plateau",
+            "learning_rate": 0.3,
+            "evaluate_every": 5,
+            "on_divergence": "rollback",
+        },
         "run": {"save_every": 3, "keep": 1},
     },
     "lstm, 1 layer": {
@@ -227,7 +233,7 @@ RUNS: dict[str, dict[str, dict[str, object]]] = {
         "run": {"save_every": 6, "keep": 3},
     },
     "lstm, 2 layers": {
-        "training": {"schedule": "cosine", "evaluate_every": 6},
+        "training": {"schedule": "cosine", "evaluate_every": 6, "on_divergence": "rollback"},
         "run": {"save_every": 4},
     },
     "gru, 1 layer": {
@@ -276,6 +282,23 @@ class Marks:
                 signal.pause()
 
 
+def diverging_once(train_step: Callable[..., tuple[float, float]]) -> Callable[..., tuple[float, float]]:
+    """Return a training step that diverges in the midst of a run that can go back, until it has gone back."""
+
+    @wraps(train_step)
+    def diverging(trainer: Trainer, *arguments: Any) -> tuple[float, float]:
+        progress = trainer.progress
+        if trainer.config.training.on_divergence == "rollback" and (progress.step, progress.rollbacks) == (
+            STEPS // 2,
+            0,
+        ):
+            with torch.no_grad():
+                trainer.network.head.bias.fill_(math.nan)
+        return train_step(trainer, *arguments)
+
+    return diverging
+
+
 def train(folder: Path, last: Moment | None, sender: Sender) -> None:
     """Run `charlm train --resume` as a shell would, but for marks."""
     os.chdir(folder)
@@ -291,6 +314,7 @@ def train(folder: Path, last: Moment | None, sender: Sender) -> None:
     marks.put(os, "replace", "rename")
     marks.put(os, "unlink", "delete")
     generation._SAMPLE_LENGTH = SAMPLE_LENGTH
+    Trainer.train_step = diverging_once(Trainer.train_step)
     sys.argv = ["charlm", "train", "--config", "run.yaml", "--resume"]
     with Path("output").open("a", encoding="utf-8") as sys.stdout:
         sys.stderr = sys.stdout

@@ -9,8 +9,8 @@ from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.config.reading import read_config
 from charlm.errors import CheckpointError, StorageError
 from charlm.runs import directory as runs
-from charlm.runs.directory import RunDirectory, full_checkpoints
-from charlm.runs.lookup import find_checkpoint
+from charlm.runs.directory import RunDirectory
+from charlm.runs.lookup import find_checkpoint, full_checkpoints
 from tests.conftest import make_config
 
 
@@ -54,7 +54,9 @@ def test_metrics_are_one_json_line_each(config) -> None:
         run.record({"step": step, "validation_loss": step / 7})
 
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [{"step": step, "validation_loss": step / 7} for step in (1, 2, 3)]
+    assert [json.loads(line) for line in lines] == [
+        {"step": step, "validation_loss": step / 7, "run": run.id} for step in (1, 2, 3)
+    ]
 
 
 def test_only_the_last_few_full_checkpoints_and_the_best_are_kept(config, checkpoint) -> None:
@@ -132,7 +134,7 @@ def test_metrics_that_cannot_be_written_are_said_so(config) -> None:
     run = RunDirectory.create(config)
     (run.path / "metrics.jsonl").mkdir()
 
-    with pytest.raises(StorageError, match=r"metrics\.jsonl: cannot read this file"):
+    with pytest.raises(StorageError, match=r"metrics\.jsonl: cannot write"):
         run.record({"step": 1})
 
 

@@ -17,7 +17,7 @@ from charlm.config.section import OnResume
 from charlm.config.settings import KEYS, Config
 from charlm.errors import ConfigError
 from charlm.models.network import RecurrentNetwork, check_precision
-from charlm.runs.directory import METRICS
+from charlm.runs.metrics import METRICS
 from charlm.runs.resume_policy import POLICIES, adapted
 from charlm.text.corpus import Corpus
 from charlm.training.trainer import Trainer

@@ -18,8 +18,8 @@ from charlm.checkpoint.checkpoint import Checkpoint, Progress
 from charlm.checkpoint.corpus_identity import CorpusIdentity
 from charlm.cli.app import app
 from charlm.models.recurrent import RecurrentModel, tensor_shapes
-from charlm.runs.directory import METRICS
 from charlm.runs.lookup import BEST, full_checkpoints
+from charlm.runs.metrics import METRICS
 from charlm.text.corpus import Corpus
 from charlm.text.vocabulary import UNKNOWN, Vocabulary
 from charlm.training.fine_tuning import widened

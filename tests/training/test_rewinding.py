@@ -19,8 +19,10 @@ from charlm.checkpoint.checkpoint import Checkpoint, step_name
 from charlm.config.reading import read_config
 from charlm.config.settings import Config
 from charlm.errors import ConfigError
-from charlm.runs.directory import METRICS, RunDirectory
+from charlm.runs.directory import RunDirectory
+from charlm.runs.identity import IDENTITY
 from charlm.runs.lookup import BEST, Resumable, full_checkpoints, newest_checkpoint
+from charlm.runs.metrics import METRICS
 from tests.conftest import make_config
 from tests.harness.interruptions import Project, untouched
 
@@ -168,7 +170,7 @@ def test_a_file_system_without_locks_is_no_hindrance(config: Config, monkeypatch
     with RunDirectory.create(config) as run:
         run.record({"step": 1})
     with RunDirectory.reopen(config) as again:
-        assert again.metrics() == [{"step": 1}]
+        assert again.metrics() == [{"step": 1, "run": run.id}]
 
 
 # Metrics
@@ -236,10 +238,13 @@ def test_invalid_metrics_lines_are_dropped_and_others_unchanged(
 
 @pytest.mark.parametrize("line", NO_METRICS, ids=lambda line: repr(line[:24]))
 def test_a_new_line_never_goes_on_where_another_was_torn(line: bytes, run: RunDirectory) -> None:
-    (run.path / METRICS).write_bytes(b'{"step": 3}\n' + line)
+    run.record({"step": 3})
+    before = (run.path / METRICS).read_bytes()
+    (run.path / METRICS).write_bytes(before + line)  # as an append that failed
     run.record({"step": 9, "validation_loss": 0.5})
 
-    assert (run.path / METRICS).read_bytes() == b'{"step": 3}\n{"step": 9, "validation_loss": 0.5}\n'
+    expected = json.dumps({"step": 9, "validation_loss": 0.5, "run": run.id})
+    assert (run.path / METRICS).read_bytes() == before + expected.encode() + b"\n"
     assert [metrics["step"] for metrics in run.metrics()] == [3, 9]
 
 
@@ -248,7 +253,7 @@ def test_a_line_that_was_written_is_a_line_that_is_read(run: RunDirectory) -> No
     run.record(metrics)
     run.record({"step": 8})
 
-    assert run.metrics() == [metrics, {"step": 8}]
+    assert run.metrics() == [metrics | {"run": run.id}, {"step": 8, "run": run.id}]
     assert [json.loads(line) for line in lines_of(run)] == run.metrics()
 
 
@@ -260,7 +265,7 @@ def test_the_best_is_written_again_where_the_checkpoint_is_it(
 ) -> None:
     best = at_step(checkpoint, 8)
     run.rewind(Resumable(best, {}), config)  # it was missing
-    expected = best.weights_only().to_bytes()
+    expected = replace(best, run_id=run.id).weights_only().to_bytes()
     assert run.best.read_bytes() == expected
 
     damage(run.best)
@@ -435,6 +440,7 @@ def test_rewinding_twice_is_rewinding_once(
         BEST,
         "config.yaml",
         METRICS,
+        IDENTITY,
         step_name(8),
         f"{step_name(12)}.damaged",
     ]
