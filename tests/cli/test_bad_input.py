@@ -406,8 +406,8 @@ CHECKPOINTS = [
         "a newer format",
         "sample",
         4,
-        ("best.safetensors", "format 3", "formats 1 to 2"),
-        checkpoint_becomes(lambda x: x.replace(b'\\"format\\": 2', b'\\"format\\": 3')),
+        ("best.safetensors", "format 4", "formats 1 to 3"),
+        checkpoint_becomes(lambda x: x.replace(b'\\"format\\": 3', b'\\"format\\": 4')),
     ),
     Mistake(
         "a run without a best", "sample --checkpoint lstm", 4, ("runs/lstm", "best.safetensors"), without(str(BEST))

@@ -29,7 +29,7 @@ run: {name: counts}
 RUN = Path("runs/counts")
 KEYS = [
     *("step", "epoch", "characters", "train_loss", "validation_loss", "bits_per_character"),
-    *("learning_rate", "gradient_norm", "characters_per_second", "seconds", "sample"),
+    *("learning_rate", "gradient_norm", "characters_per_second", "seconds", "sample", "run"),
 ]
 
 
@@ -62,7 +62,7 @@ def table(stdout: str) -> dict[str, str]:
 def test_a_run_leaves_what_any_run_leaves_but_full_checkpoints(count: Run) -> None:
     succeed(count)
     files = sorted(path.name for path in RUN.iterdir())
-    assert files == ["best.safetensors", "config.yaml", "metrics.jsonl", "report.html"]
+    assert files == ["best.safetensors", "config.yaml", "metrics.jsonl", "report.html", "run.json"]
     assert Path("runs/latest").read_text("utf-8") == "counts\n"
     assert "<html" in (RUN / "report.html").read_text("utf-8")
 

@@ -43,12 +43,14 @@ METRICS = (
     "characters_per_second",
     "seconds",
     "sample",
+    "run",
 )
 RUN_FILES = [
     "best.safetensors",
     "config.yaml",
     "metrics.jsonl",
     "report.html",
+    "run.json",
     "step-00000004.safetensors",
     "step-00000008.safetensors",
 ]
