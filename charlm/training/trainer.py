@@ -32,7 +32,8 @@ from charlm.text.batches import PADDING, Batch
 from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams, training_streams
 from charlm.training.divergence import MOST_ROLLBACKS, DivergenceMonitor
-from charlm.training.optimization import clip_gradient, learning_rate, make_optimizer, plateau_factor
+from charlm.training.optimization import clip_gradient, learning_rate, make_optimizer
+from charlm.training.progress import Taken, after_step
 from charlm.training.state import detached, environment, pack, unpack
 
 
@@ -256,31 +257,9 @@ class Trainer:
 
     def _advance(self, meter: Meter, characters: int, started: float, validation_loss: float | None) -> bool:
         """Update the progress after a step; return whether it has the lowest validation loss so far."""
-        before = self.progress
-        step, read = before.step + 1, before.step + 1 - before.lanes_began_at_step
-        changes: dict[str, float | None] = {
-            "step": step,
-            "epoch": before.lanes_began_at_epoch + self.streams.fraction(read),
-            "characters": before.characters + characters,
-            "seconds": time.perf_counter() - started,
-            "nats_since_evaluation": meter.nats,
-            "characters_since_evaluation": meter.characters,
-        }
-        best = False
-        if validation_loss is not None:
-            best = before.best_validation_loss is None or validation_loss < before.best_validation_loss
-            without = 0 if best else before.evaluations_without_better + 1
-            changes |= {
-                "train_loss": meter.loss,
-                "validation_loss": validation_loss,
-                "best_validation_loss": validation_loss if best else before.best_validation_loss,
-                "best_step": step if best else before.best_step,
-                "evaluations_without_better": without,
-                "nats_since_evaluation": 0.0,
-                "characters_since_evaluation": 0,
-                "rate_factor": plateau_factor(self.config.training, before.rate_factor, without),
-            }
-        self.progress = before.model_copy(update=changes)
+        read = self.progress.step + 1 - self.progress.lanes_began_at_step
+        taken = Taken(self.streams.fraction(read), characters, time.perf_counter() - started)
+        self.progress, best = after_step(self.progress, taken, meter, validation_loss, self.config.training)
         return best
 
     def _tensor(self, ids: NDArray[Any]) -> Tensor:
