@@ -7,6 +7,7 @@ import numpy as np
 
 from charlm.baselines import markov_bits, uniform_bits
 from charlm.config.settings import Config
+from charlm.pages.courses import Courses
 from charlm.pages.report import report_page
 from charlm.runs.directory import RunDirectory
 from charlm.text.corpus import Corpus
@@ -24,6 +25,7 @@ class RunPage:
         self._run = run
         self._config = config
         self._vocabulary = corpus.vocabulary
+        self._courses = Courses()
         whole = corpus.train, corpus.validation
         self._read = [_first_part(*pair, corpus.vocabulary.end) for pair in zip(whole, _MOST, strict=True)]
         counted, scored = (f"{len(ids):,}" for ids in self._read)
@@ -40,7 +42,7 @@ class RunPage:
 
     def write(self, advice: Sequence[str] = ()) -> None:
         """Write the page from the run's recorded metrics; raises StorageError if it cannot be written."""
-        page = report_page(self._run.history(self._config), self._environment, self._baselines, advice)
+        page = report_page(self._run.history(self._config), self._environment, self._baselines, advice, self._courses)
         self._run.save_report(page)
 
 
