@@ -33,7 +33,9 @@ from charlm.cli.progress import Bar
 from charlm.config.settings import Config, ModelConfig
 from charlm.models.network import RecurrentNetwork, one_hot
 from charlm.models.recurrent import RecurrentModel
+from charlm.pages.run_page import RunPage
 from charlm.runs.directory import RunDirectory
+from charlm.runs.step_report import StepReport
 from charlm.sampling import sample
 from charlm.text.corpus import Corpus
 from charlm.text.vocabulary import Vocabulary
@@ -229,6 +231,35 @@ def starting(quick: bool) -> None:
         race("a new process, LSTM 2×128", "seconds", 1 if quick else 9, contestants)
 
 
+def history(quick: bool) -> None:
+    """Measure what one more evaluation costs in a long run: its line of metrics and the page."""
+    contestants: dict[str, Callable[[], float]] = {}
+    with TemporaryDirectory() as folder:
+        for known in (20, 200) if quick else (200, 20_000):
+            trainer = _trainer(folder, 2, 2)
+            run = RunDirectory.create(trainer.config)
+            page = RunPage(run, trainer.config, trainer.corpus, {})
+            for _ in range(known):
+                _record(run)
+            page.write()
+            contestants[f"after {known:,} evaluations"] = partial(_one_more, run, page)
+        race("one more evaluation: metrics line and page", "milliseconds", 1 if quick else 15, contestants)
+
+
+def _record(run: RunDirectory) -> None:
+    step = len(run.metrics()) + 1
+    loss = 2 + (step * 7919 % 1000) / 1000
+    report = StepReport(step, step / 9, step * 99, loss, loss, 0.002, loss, 1e5, step / 3, loss)
+    run.record(report.metrics() | {"sample": SYMBOLS * 3})
+
+
+def _one_more(run: RunDirectory, page: RunPage) -> float:
+    started = time.perf_counter()
+    _record(run)
+    page.write()
+    return 1000 * (time.perf_counter() - started)
+
+
 def _made_text(folder: str, size: int) -> Path:
     """Write ``size`` random characters from a fixed seed, and return the path."""
     path, letters = Path(folder, "text.txt"), np.frombuffer(SYMBOLS.encode(), np.uint8)
@@ -236,7 +267,9 @@ def _made_text(folder: str, size: int) -> Path:
     return path
 
 
-SECTIONS = {section.__name__: section for section in (training, checkpoints, sampling, reading, vocabulary, starting)}
+SECTIONS = {
+    section.__name__: section for section in (training, checkpoints, sampling, reading, vocabulary, starting, history)
+}
 
 
 def main(
@@ -248,7 +281,7 @@ def main(
         raise typer.BadParameter(f"no such section: {', '.join(unknown)}. Choose from {', '.join(SECTIONS)}.")
     facts = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
     processor = facts.partition("model name\t: ")[2].partition("\n")[0] or sys.platform
-    versions = ", ".join(f"{name} {version(name)}" for name in ("charlm", "torch", "numpy"))
+    versions = ", ".join(f"{name} {version(name)}" for name in ("charlm-rnn", "torch", "numpy"))
     print(f"{processor}, load {os.getloadavg()[0]:.1f}; Python {sys.version.split()[0]}, {versions}", end=", ")
     print(f"{torch.get_num_threads()} torch threads on {os.cpu_count()} cores", flush=True)
     for name in only or SECTIONS:
