@@ -12,7 +12,7 @@ from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.checkpoint.corpus_identity import MOST_FILES, MOST_REPEATS, CorpusIdentity
 from charlm.errors import TextError, UnknownCharactersError
 from charlm.text.corpus import Corpus
-from charlm.text.files import TextFile, check_size, files_here, listed, stored_size
+from charlm.text.files import MissingFileError, TextFile, check_size, files_here, listed, stored_size
 from charlm.text.vocabulary import Ids
 
 
@@ -57,10 +57,8 @@ def _recorded_files(identity: CorpusIdentity) -> Iterator[TextFile]:
         try:
             size = identity.sizes[index] if identity.sizes else stored_size(place)
             check_size(place, size)
-        except TextError as error:
-            if error.kind == "no file":
-                raise TextError(f"{error}{_why_no_other(identity, name)}") from error
-            raise
+        except MissingFileError as error:
+            raise TextError(f"{error}{_why_no_other(identity, name)}") from error
         yield TextFile(place, size)
 
 

@@ -10,6 +10,7 @@ from charlm.cli import config, evaluate, inspect_gradients, inspect_hidden, runs
 from charlm.cli.display import abandon_output, flush, say
 from charlm.cli.messages import message
 from charlm.cli.out_of_memory import MemoryGuard
+from charlm.cli.usage import EscapedUsage
 from charlm.errors import CharlmError, StorageError
 from charlm.version import __version__
 

@@ -17,13 +17,11 @@ from typing import BinaryIO
 
 from charlm.errors import StorageError
 from charlm.text.printable import escaped
-from charlm.whole_file import write_whole_file
+from charlm.whole_file import cannot_write, force_to_disk, write_whole_file
 
 _NO_FILES = {stat.S_IFDIR: "a folder", stat.S_IFSOCK: "a socket"}
 _NOT_HERE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY})
 """Why a file cannot be replaced although it can be written: its folder is not ours, or it is a mount point."""
-_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
-"""Answers of a file system that cannot flush a file to disk, such as some network file systems."""
 _LARGEST_DESCRIPTOR = 2**31 - 1
 _MOST_LINKS = 40
 """Maximum number of links that are followed, as in Linux."""
@@ -36,10 +34,7 @@ def write_output(path: Path, content: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise StorageError(
-            f"{path}: cannot write {len(content):,} bytes here ({error.strerror or error}).",
-            "Free some space or choose another place.",
-        ) from error
+        raise cannot_write(path, len(content), error) from error
 
 
 def is_taken(path: Path) -> bool:
@@ -150,8 +145,4 @@ def _pour(file: BinaryIO, content: bytes) -> None:
     file.write(escaped(content.decode("utf-8", "replace")).encode() if file.isatty() else content)
     file.flush()
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in _CANNOT_SYNC:
-                raise
+        force_to_disk(file.fileno())

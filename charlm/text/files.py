@@ -40,6 +40,10 @@ class TextFile:
         return byte_pieces(self.path) if self.size is None else recorded_pieces(self.path, self.size)
 
 
+class MissingFileError(TextError):
+    """There is no file of this name."""
+
+
 def find_files(patterns: Sequence[str]) -> list[Path]:
     """Return the files that paths and globs match: in the order given, each glob's matches sorted by name.
 
@@ -105,13 +109,13 @@ def check_size(path: Path, size: int) -> None:
 def stored_size(path: Path) -> int:
     """Return the size in bytes of a regular file, without opening it.
 
-    Raises TextError where there is none; of kind "no file" where there is nothing. Files of the kernel are refused
+    Raises MissingFileError where there is nothing, and TextError for anything else. Files of the kernel are refused
     too: reading one may wait for ever, never end, or change the machine.
     """
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name that no file can have
-        raise TextError(f"{listed([path])}: no such file.", kind="no file") from error
+        raise MissingFileError(f"{listed([path])}: no such file.") from error
     except OSError as error:
         raise TextError(f"{listed([path])}: cannot read this file ({error.strerror}).") from error
     if not stat.S_ISREG(status.st_mode):

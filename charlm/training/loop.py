@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from charlm.checkpoint.checkpoint import Checkpoint
+from charlm.errors import DivergenceError
 from charlm.generation import sample_of
 from charlm.runs.advice import advice
 from charlm.runs.directory import RunDirectory
@@ -79,7 +80,7 @@ def run_loop(
             stopping = stop()  # a later request takes effect after the next step
             asked = save_now() or stopping
             saved = asked or event.scheduled or trainer.finished
-            checkpoint = event.checkpoint or (trainer.requested_checkpoint() if saved else None)
+            checkpoint = event.checkpoint or (_requested(trainer) if saved else None)
             if checkpoint is None:  # nothing to save, or the next step rolls back and saves
                 continue
             metrics = _keep(run, observer, event, checkpoint, full=saved)
@@ -94,6 +95,16 @@ def run_loop(
 def advice_on(trainer: Trainer, run: RunDirectory) -> list[str]:
     """Return sentences on what to try next, from the run's evaluations."""
     return advice(run.metrics(), trainer.weights, len(trainer.corpus.train), trainer.progress.rollbacks)
+
+
+def _requested(trainer: Trainer) -> Checkpoint | None:
+    """Return a full checkpoint; None where a number is not finite, and the next step will roll back."""
+    try:
+        return trainer.checkpoint()
+    except DivergenceError:
+        if trainer.config.training.on_divergence == "rollback":
+            return None
+        raise
 
 
 def _keep(

@@ -1,5 +1,6 @@
 """Starting a training run: with new weights, from its newest checkpoint, or with another model's weights."""
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -55,7 +56,7 @@ class Start:
         process has begun the same run meanwhile.
         """
         trainer, run = self.trainer, self._run
-        check_space(self.config, len(trainer.corpus.vocabulary), trainer.saves_to_come, run.path if run else None)
+        check_space(self.config, len(trainer.corpus.vocabulary), saves_to_come(trainer), run.path if run else None)
         if run:
             run.rewind(self._found, self.config, self._initial)
         else:
@@ -64,6 +65,12 @@ class Start:
         if not run.can_be_synced:
             self._note(f"{run.path}: this file system cannot flush folders; a power failure can lose the last save.")
         return run
+
+
+def saves_to_come(trainer: Trainer) -> int:
+    """Return how many full checkpoints are scheduled until the end of the run, and one for its end."""
+    every = trainer.config.run.save_every or trainer.evaluate_every
+    return math.ceil(max(trainer.total_steps - trainer.progress.step, 0) / every) + 1
 
 
 @contextmanager

@@ -81,12 +81,6 @@ class Trainer:
         return self.config.training.evaluate_every or len(self.streams)
 
     @property
-    def saves_to_come(self) -> int:
-        """Number of full checkpoints that are scheduled until the end of the run, and one for its end."""
-        every = self.config.run.save_every or self.evaluate_every
-        return math.ceil(max(self.total_steps - self.progress.step, 0) / every) + 1
-
-    @property
     def finished(self) -> bool:
         """Whether all steps are taken, or ``training.patience`` is exhausted."""
         patience = self.config.training.patience
@@ -98,8 +92,7 @@ class Trainer:
 
         The last step is always evaluated. When a loss or gradient is not finite, DivergenceError is raised before the
         weights are changed; with ``training.on_divergence: rollback`` a Rollback is yielded instead, at most three
-        times, and training continues at half the learning rate from the last checkpoint that was scheduled, or from
-        the start. What a user asks for in between changes nothing about that.
+        times, and training continues at half the learning rate from the last scheduled checkpoint, or from the start.
         """
         if self._can_roll_back and self._rollback_point is None:
             self._scheduled_checkpoint()
@@ -194,15 +187,6 @@ class Trainer:
             versions=environment(self.device),
         )
 
-    def requested_checkpoint(self) -> Checkpoint | None:
-        """Return a full checkpoint; None where a number is not finite, and the next step will roll back."""
-        try:
-            return self.checkpoint()
-        except DivergenceError:
-            if self._can_roll_back:
-                return None
-            raise
-
     @classmethod
     def resume(cls, checkpoint: Checkpoint, corpus: Corpus, rollback_point: Checkpoint | None = None) -> Self:
         """Return a trainer that continues from ``checkpoint``, which must be a full one.
@@ -257,8 +241,8 @@ class Trainer:
 
     def _advance(self, meter: Meter, characters: int, started: float, validation_loss: float | None) -> bool:
         """Update the progress after a step; return whether it has the lowest validation loss so far."""
-        read = self.progress.step + 1 - self.progress.lanes_began_at_step
-        taken = Taken(self.streams.fraction(read), characters, time.perf_counter() - started)
+        passes = self.streams.fraction(self.progress.step + 1 - self.progress.lanes_began_at_step)
+        taken = Taken(passes, characters, time.perf_counter() - started)
         self.progress, best = after_step(self.progress, taken, meter, validation_loss, self.config.training)
         return best
 

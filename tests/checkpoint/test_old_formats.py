@@ -58,7 +58,7 @@ BUILD = f"{torch.__version__.partition('+')[0]}{' with MKL' if torch.backends.mk
 
 LAST_FROZEN = 2
 """The newest format of which there are files here; a newer one is still open."""
-ADDED = {"run", "progress.rollback_step"}
+ADDED = {"run", "progress.rollback_step", "corpus.files", "corpus.sizes"}
 """What the open format has and the last frozen one has not."""
 
 

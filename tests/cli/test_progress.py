@@ -4,6 +4,8 @@ import errno
 import io
 import os
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -53,7 +55,8 @@ def test_a_bar_on_a_terminal_that_is_gone_shows_nothing_more(code: int, monkeypa
     bar.update(STEPS[1])
     bar.show_sample("fox")
     attempts = terminal.attempts
-    bar.show_rollback(Rollback("not finite", 1, 1, 0.5))
+    at_step_1: Any = SimpleNamespace(progress=SimpleNamespace(step=1))
+    bar.show_rollback(Rollback("not finite", at_step_1, 1, 0.5))
     for report in STEPS[1:]:
         bar.update(report)
     bar.close()

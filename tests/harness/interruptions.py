@@ -164,7 +164,7 @@ def snapshot(run: Path) -> Snapshot:
         values |= {f"{place}: {name}": (a.dtype.str, a.shape, a.tobytes()) for name, a in checkpoint.tensors.items()}
         values |= {f"{place}: progress.{name}": value for name, value in progress.items()}
         values |= {f"{place}: config": config, f"{place}: vocabulary": checkpoint.vocabulary.to_json()}
-        values |= {f"{place}: corpus": checkpoint.corpus}
+        values |= {f"{place}: corpus": (checkpoint.corpus.path, checkpoint.corpus.sha256)}
     for number, line in enumerate((run / METRICS).read_text("utf-8").splitlines()):
         metrics = json.loads(line)
         metrics["sample"] = metrics["sample"][:SAMPLE_LENGTH]
