@@ -58,11 +58,6 @@ class History:
         """The newest evaluation."""
         return self.evaluations[-1] if self.evaluations else None
 
-    def course(self, name: str) -> list[tuple[int, float]]:
-        """Return pairs (characters trained on, value) of an attribute of the evaluations, where it is known."""
-        pairs = [(evaluation.characters, getattr(evaluation, name)) for evaluation in self.evaluations]
-        return [(characters, value) for characters, value in pairs if value is not None]
-
     @property
     def chosen(self) -> list[Change]:
         """All settings that are not at their default, except the text and the names of the run."""

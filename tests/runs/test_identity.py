@@ -259,6 +259,18 @@ def test_a_link_in_a_run_is_replaced_and_what_it_leads_to_stays(
     assert not (tmp_path / "runs/tale" / name).is_symlink()
 
 
+def test_a_link_that_comes_in_mid_run_is_not_followed_by_an_append(config: Config, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    with RunDirectory.create(config) as run:
+        run.record({"step": 1})
+        (run.path / METRICS).unlink()
+        (run.path / METRICS).symlink_to(precious)
+        with pytest.raises(StorageError, match=os.strerror(errno.ELOOP)):
+            run.record({"step": 2})
+    assert precious.read_bytes() == b"precious"
+
+
 # File systems that cannot flush
 
 
