@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from charlm.checkpoint.checkpoint import Checkpoint, step_name
+from charlm.runs.locked_folder import LockedFolder
 from charlm.runs.lookup import INITIAL, full_checkpoints
 from charlm.runs.metrics import METRICS
 from tests.harness.interruptions import (
@@ -71,6 +72,33 @@ def test_a_tuned_run_killed_before_its_first_save_starts_again_without_being_tol
     project.interrupted("broken", settings, 2, "killed after the step", "--init-from", str(project.runs / "source"))
 
     assert differences(expected, project.finished("broken", settings, "--resume")) == []
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+def test_a_tuned_run_killed_at_its_start_has_its_weights_before_its_config(
+    writes: int, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a resume would take the folder for a run that started with the weights of its seed."""
+    project.finished("source", {"training.steps": 3})
+    tuned = ("--init-from", str(project.runs / "source"))
+    expected = project.finished("whole", SETTINGS, *tuned)
+    written: list[str] = []
+
+    def write_or_die(folder: LockedFolder, name: str, content: bytes) -> None:
+        if len(written) == writes:
+            raise KeyboardInterrupt
+        written.append(name)
+        write(folder, name, content)
+
+    write = LockedFolder.write
+    with monkeypatch.context() as patch:
+        patch.setattr(LockedFolder, "write", write_or_die)
+        assert project.train("broken", SETTINGS, *tuned).exit_code == 130
+
+    left = {path.name for path in (project.runs / "broken").iterdir()}
+    assert left - {METRICS} == set(written)
+    assert INITIAL in left or "config.yaml" not in left
+    assert differences(expected, project.finished("broken", SETTINGS, "--resume", *tuned)) == []
 
 
 def test_the_rollback_point_is_kept_besides_the_newest(project: Project) -> None:
