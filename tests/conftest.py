@@ -1,5 +1,6 @@
 """What many tests share: one thread, a small text, and models trained on it once."""
 
+import signal
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -38,7 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose how often long tests repeat, before they are collected; in every worker."""
+    """Choose how often long tests repeat, before they are collected; in every worker.
+
+    A job in the background starts with signals that are ignored, and so would all that the tests start.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     set_endurance(config.getoption("endurance"))
     if config.getoption("endurance"):
         settings.load_profile("endurance")

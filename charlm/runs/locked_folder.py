@@ -103,33 +103,49 @@ def taken(parent: Path, name: str) -> LockedFolder | None:
     Raises StorageError when it cannot be created.
     """
     path = parent / name
+    made = _made(path)
+    if not made and (path.is_symlink() or not path.is_dir()):
+        return None
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        try:
-            path.mkdir()
-        except FileExistsError:
-            if path.is_symlink() or not path.is_dir():
-                return None
         for folder in (parent, *parent.absolute().parents[:1]):  # a new entry must survive a power failure
             force_folder(folder)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # it is empty, or it stays
-            path.rmdir()
-        raise StorageError(
-            f"{path}: cannot create the run's folder ({error.strerror}).",
-            "Choose another run.directory.",
-            kind="no run folder",
-        ) from error
-    try:
         locked = LockedFolder(path)
-    except (ConfigError, StorageError):  # another process has it
+    except ConfigError:  # another process has it
         return None
+    except (StorageError, OSError) as error:
+        if not made:  # it may be another user's
+            return None
+        with contextlib.suppress(OSError):
+            path.rmdir()
+        raise error if isinstance(error, StorageError) else _cannot_create(path, error) from error
     with contextlib.suppress(StorageError):
         locked.check()
         if not locked.names():
             return locked
     locked.close()
     return None
+
+
+def _made(path: Path) -> bool:
+    """Create a folder and those above it; return False where its name is taken."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except FileExistsError as error:
+        if path.parent.is_dir():
+            return False
+        raise _cannot_create(path, error) from error
+    except OSError as error:
+        raise _cannot_create(path, error) from error
+    return True
+
+
+def _cannot_create(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path}: cannot create the run's folder ({error.strerror}).",
+        "Choose another run.directory.",
+        kind="no run folder",
+    )
 
 
 def _write_all(file: FileIO, content: bytes) -> None:
