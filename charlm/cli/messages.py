@@ -16,6 +16,7 @@ REMEDIES: dict[str, str | Callable[..., str]] = {
     "weights).",
     "changes experiment": lambda *keys: f"To allow it, add {' '.join(f'--allow-change {key}' for key in keys)}.",
     "counted or trained": "Start a new run with another --name.",
+    "dangling link": "Restore what it led to, or choose another --name.",
     "diverged": "If the run has saved a checkpoint, continue from it with "
     "`--resume --set training.learning_rate=RATE --allow-change training.learning_rate`.",
     "empty text": "Give a text with --text or --file.",

@@ -30,7 +30,7 @@ from charlm.config.writing import resolved_yaml
 from charlm.errors import CheckpointError, ConfigError, StorageError
 from charlm.runs.history import REPORT, History
 from charlm.runs.identity import CONFIG, IDENTITY, identity_json, is_older_run, new_id, read_id
-from charlm.runs.locked_folder import LockedFolder, run_in_use, taken
+from charlm.runs.locked_folder import LockedFolder, check_link, run_in_use, taken
 from charlm.runs.lookup import BEST, INITIAL, LATEST, Resumable, first_bytes, full_checkpoints
 from charlm.runs.metrics import MetricsFile
 from charlm.whole_file import remove_abandoned, write_whole_file
@@ -65,6 +65,7 @@ class RunDirectory:
         Raises ConfigError where another process has begun this run meanwhile, and StorageError when writing fails.
         """
         parent, name = Path(config.run.directory), config.run.name
+        check_link(parent / name)
         if (parent / name).exists() and not (parent / name).is_dir():
             return cls.create(config, initial)
         folder = taken(parent, name)
@@ -85,7 +86,7 @@ class RunDirectory:
         if run.id is None and run._folder.names() and not is_older_run(path):
             run.close()
             raise ConfigError(
-                f"{path}: this folder is not a run of charlm's, and nothing in it was changed.",
+                f"{path}: this folder is not a run of charlm's: it has neither id nor checkpoint. It was not changed.",
                 "Choose another run.name or run.directory.",
                 kind="foreign folder",
             )

@@ -44,7 +44,7 @@ def read_id(run: Path) -> str | None:
 
 
 def is_older_run(run: Path) -> bool:
-    """Return whether charlm left this folder before runs had ids: with a checkpoint, or a config and its remains."""
+    """Return whether charlm left this folder before runs had ids: with a checkpoint, or a config and damaged ones."""
     full = full_checkpoints(run)
     if any(_loads(path) for path in (run / BEST, *full)):
         return True

@@ -44,7 +44,7 @@ class LockedFolder:
                 return
         raise StorageError(
             f"{self.path}: this folder was removed, renamed or replaced while the run was writing into it.",
-            "Resume the run in the folder that has its files now.",
+            "If it was moved, resume the run where it is now.",
         )
 
     def names(self) -> list[str]:
@@ -56,15 +56,18 @@ class LockedFolder:
         self.check()
         write_whole_file(self.path / name, content, folder=self.descriptor)
 
-    def append(self, name: str, content: bytes, size: int) -> None:
+    def append(self, name: str, content: bytes, size: int) -> bool:
         """Append to a regular file of ``size`` bytes, first cutting what an append that failed has left after them.
 
-        Raises StorageError when writing fails.
+        Returns False, and writes nothing, where the file is shorter, because something else has changed it. Raises
+        StorageError when writing fails.
         """
         self.check()
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             with os.fdopen(os.open(name, flags, 0o666, dir_fd=self.descriptor), "wb", buffering=0) as file:
+                if os.fstat(file.fileno()).st_size < size:
+                    return False
                 file.truncate(size)
                 file.seek(size)
                 try:
@@ -76,6 +79,7 @@ class LockedFolder:
                     raise
         except OSError as error:
             raise cannot_write(self.path / name, len(content), error) from error
+        return True
 
     def rename(self, old: str, new: str) -> None:
         """Give a file another name; raises OSError when that fails."""
@@ -124,6 +128,16 @@ def taken(parent: Path, name: str) -> LockedFolder | None:
             return locked
     locked.close()
     return None
+
+
+def check_link(path: Path) -> None:
+    """Raise StorageError for a symbolic link that leads to nothing, such as a disk that is not there at the moment."""
+    if path.is_symlink() and not path.exists():
+        raise StorageError(
+            f"{path}: this link leads to nothing ({path.readlink()}).",
+            "Restore what it led to, or choose another run.name.",
+            kind="dangling link",
+        )
 
 
 def _made(path: Path) -> bool:

@@ -130,8 +130,12 @@ class MetricsFile:
     def append(self, metrics: Mapping[str, Any]) -> None:
         """Append a line, and flush it to disk; raises StorageError when writing fails."""
         line = f"{json.dumps(metrics)}\n".encode()
-        self._folder.append(METRICS, line, self._size)
-        self._size += len(line)
+        if self._folder.append(METRICS, line, self._size):
+            self._size += len(line)
+        else:  # something else has removed or shortened the file
+            whole = "".join(f"{json.dumps(known)}\n" for known in [*self.lines, metrics]).encode()
+            self._folder.write(METRICS, whole)
+            self._size = len(whole)
         self._keep(dict(metrics))
 
     def cut(self, step: int, run_id: str | None) -> None:

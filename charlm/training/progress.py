@@ -1,8 +1,9 @@
-"""The progress of training after one more step."""
+"""The progress of training after one more step, and after going back."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
-from charlm.checkpoint.checkpoint import Progress
+from charlm.checkpoint.checkpoint import Checkpoint, Progress
 from charlm.config.settings import TrainingConfig
 from charlm.runs.step_report import Meter
 from charlm.training.optimization import plateau_factor
@@ -50,3 +51,15 @@ def after_step(
             "rate_factor": plateau_factor(training, before.rate_factor, without),
         }
     return before.model_copy(update=changes), best
+
+
+def standing_in(progress: Progress) -> Progress:
+    """Return the progress with its own step as the best, with the validation loss if it was evaluated there."""
+    loss = progress.validation_loss if progress.characters_since_evaluation == 0 else None
+    return progress.model_copy(update={"best_step": progress.step, "best_validation_loss": loss})
+
+
+def with_known_best(point: Checkpoint, now: Progress) -> Checkpoint:
+    """Return a rollback point, as the best itself where its best weights have been overwritten since, up to ``now``."""
+    overwritten = point.progress.best_step not in (None, point.progress.step, now.best_step)
+    return replace(point, progress=standing_in(point.progress)) if overwritten else point

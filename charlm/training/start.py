@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from charlm.checkpoint.checkpoint import Checkpoint, step_name
-from charlm.config.settings import Config
+from charlm.config.settings import KEYS, Config
 from charlm.errors import CheckpointError, ConfigError
 from charlm.runs.directory import RunDirectory
 from charlm.runs.lookup import Resumable, newest_checkpoint, open_checkpoint
@@ -21,12 +21,17 @@ from charlm.runs.resume_policy import (
 from charlm.runs.space import check_space
 from charlm.text.corpus import Corpus, read_vocabulary
 from charlm.training.fine_tuning import widened
+from charlm.training.progress import standing_in
 from charlm.training.state import environment
 from charlm.training.trainer import Trainer
 
 Note = Callable[[str], object]
 """Called with a sentence for the user."""
 
+_WITHOUT_EFFECT = {"data.path", "training.on_divergence", "training.patience"} | {
+    key for key in KEYS if key.startswith("run.")
+}
+"""Settings that change no step of a run, and no validation loss; the text is the same wherever it is."""
 _SHOWN = 20
 """Maximum number of new symbols that a message lists."""
 
@@ -154,8 +159,9 @@ def resume(
     if aside is not None:
         note(f"{run.best} is of step {aside:,}, with other settings; it is kept as {run.name_aside(aside)}.")
     if _has_lost_its_best(run, checkpoint, aside):
-        note(f"{run.best} is missing or damaged; the weights of step {checkpoint.progress.step:,} replace it.")
-        checkpoint = _standing_in(checkpoint)
+        lost = "" if aside is not None else f"{run.best} is missing or damaged; "
+        note(f"{lost}the weights of step {checkpoint.progress.step:,} are the best until the next evaluation.")
+        checkpoint = replace(checkpoint, progress=standing_in(checkpoint.progress))
     point = rollback_point(checkpoint, run, config, corpus, note)
     trainer = Trainer.resume(adapted(checkpoint, config), corpus, point)
     if trainer.finished and trainer.progress.best_step is None:
@@ -182,7 +188,7 @@ def rollback_point(
     if config.training.on_divergence == "stop" or step in (None, checkpoint.progress.step):
         return None
     try:
-        if step == 0:
+        if step == 0 and not (run.path / step_name(0)).is_file():  # runs of formats 1 and 2 may have it
             return first_trainer(run.initial(), config, corpus).checkpoint()
         return adapted(Checkpoint.load(run.path / step_name(step)), config)
     except CheckpointError as error:
@@ -211,17 +217,9 @@ def _save_every(run: RunDirectory) -> int | None:
     return config.run.save_every if config else None
 
 
-def _standing_in(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the checkpoint marked as the best, with its validation loss if it was evaluated at this step."""
-    progress = checkpoint.progress
-    loss = progress.validation_loss if progress.characters_since_evaluation == 0 else None
-    best = {"best_step": progress.step, "best_validation_loss": loss}
-    return replace(checkpoint, progress=progress.model_copy(update=best))
-
-
 def _newer_best_of_other_settings(run: RunDirectory, checkpoint: Checkpoint, config: Config) -> int | None:
     """Return the step of best weights that the run, continued with other settings, has not reached; None for none."""
-    changed = any(not change.key.startswith("run.") for change in changes(checkpoint.config, config))
+    changed = any(change.key not in _WITHOUT_EFFECT for change in changes(checkpoint.config, config))
     best = run.best_step() if changed else None
     return best if best is not None and best > checkpoint.progress.step else None
 

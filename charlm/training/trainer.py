@@ -33,7 +33,7 @@ from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams, training_streams
 from charlm.training.divergence import MOST_ROLLBACKS, DivergenceMonitor
 from charlm.training.optimization import clip_gradient, learning_rate, make_optimizer
-from charlm.training.progress import Taken, after_step
+from charlm.training.progress import Taken, after_step, with_known_best
 from charlm.training.state import detached, environment, pack, unpack
 
 
@@ -195,11 +195,10 @@ class Trainer:
         it, a divergence goes back to ``checkpoint``. Raises CheckpointError when torch cannot load its random state.
         """
         trainer = cls(checkpoint.config, corpus)
-        point = rollback_point or checkpoint
         trainer.progress = checkpoint.progress
         if trainer._can_roll_back:
+            point = trainer._rollback_point = rollback_point or checkpoint
             trainer.progress = checkpoint.progress.model_copy(update={"rollback_step": point.progress.step})
-            trainer._rollback_point = point
         trainer._state = unpack(checkpoint.tensors, trainer.network, trainer.optimizer, trainer.device)
         return trainer
 
@@ -232,10 +231,11 @@ class Trainer:
         good, count = self._rollback_point, self.progress.rollbacks + 1
         if not self._can_roll_back or good is None or count > MOST_ROLLBACKS:
             raise error
+        good = with_known_best(good, self.progress)
         self._state = unpack(good.tensors, self.network, self.optimizer, self.device)
-        factor = good.progress.rate_factor * 0.5 ** (count - good.progress.rollbacks)
-        changed = {"rollbacks": count, "rate_factor": factor, "rollback_step": good.progress.step}
-        self.progress = good.progress.model_copy(update=changed)
+        then = good.progress
+        factor = then.rate_factor * 0.5 ** (count - then.rollbacks)
+        self.progress = then.model_copy(update={"rollbacks": count, "rate_factor": factor, "rollback_step": then.step})
         self._watch = DivergenceMonitor(self.config.training)
         return Rollback(str(error), good, count, factor)
 

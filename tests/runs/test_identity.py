@@ -141,7 +141,7 @@ def test_a_folder_that_is_no_run_is_not_resumed(names: tuple[str, ...], project:
     result = project.train("tales", SETTINGS, "--resume")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "tales: this folder is not a run of charlm's, and nothing in it was changed. Choose another" in result.stderr
+    assert "tales: this folder is not a run of charlm's: it has neither id nor checkpoint. It was" in result.stderr
     assert untouched(project.folder) == before
 
 
@@ -334,7 +334,27 @@ def test_a_newer_best_of_the_same_settings_stays(project: Project) -> None:
     assert sorted(path.name for path in (project.runs / "run").glob("best*")) == [BEST]
 
 
+def test_a_text_that_has_moved_is_no_other_setting(project: Project) -> None:
+    settings = {"training.steps": 12, "training.evaluate_every": 2, "run.save_every": 5}
+    expected = project.finished("whole", settings)
+    project.interrupted("run", settings, 8, "killed after the best")
+    moved = project.text.rename(project.text.with_name("moved.txt"))
+    found = project.finished("run", settings | {"data.path": str(moved)}, "--resume")
+
+    assert {name.partition(": ")[2] for name in differences(expected, found)} <= {"config", "corpus"}
+    assert sorted(path.name for path in (project.runs / "run").glob("best*")) == [BEST]
+
+
 # Names
+
+
+def test_a_link_that_leads_to_nothing_is_named_as_such(project: Project) -> None:
+    project.runs.mkdir()
+    (project.runs / "run").symlink_to("/nowhere/at/all")
+    result = project.train("run", SETTINGS, "--resume")
+
+    assert result.exit_code == 74
+    assert "runs/run: this link leads to nothing (/nowhere/at/all). Restore" in result.stderr
 
 
 @pytest.mark.parametrize("name", [" pad ", "한글 이름", "a b"])
@@ -363,6 +383,21 @@ def test_an_append_writes_one_line_whatever_there_is(config: Config, monkeypatch
         run.record({"step": 100, "characters": 100})
         assert written == [size]
         assert [evaluation.step for evaluation in run.history(config).evaluations] == list(range(1, 101))
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:50])])
+def test_metrics_that_something_else_removes_or_cuts_are_written_again(
+    change: Callable[[Path], object], config: Config
+) -> None:
+    with RunDirectory.create(config) as run:
+        for step in (1, 2):
+            run.record({"step": step})
+        change(run.path / METRICS)
+        for step in (3, 4):
+            run.record({"step": step})
+        lines = (run.path / METRICS).read_text("utf-8").splitlines()
+
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
 
 
 def test_metrics_of_any_size_are_read_and_resumed(config: Config, checkpoint: Checkpoint) -> None:

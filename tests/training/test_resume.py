@@ -500,6 +500,6 @@ def test_a_finished_run_without_a_best_shows_its_replacement(project: Project) -
         result = project.train("tale", BASE, "--resume")
 
     assert result.exit_code == 0
-    assert "the weights of step 11 replace it" in result.stderr
+    assert "the weights of step 11 are the best until the next evaluation" in result.stderr
     assert Checkpoint.load(project.runs / "tale" / BEST).progress.step == STEPS
     assert "2.6250 nats" in result.stdout

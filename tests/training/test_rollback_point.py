@@ -10,10 +10,13 @@ from charlm.checkpoint.checkpoint import Checkpoint, step_name
 from charlm.runs.locked_folder import LockedFolder
 from charlm.runs.lookup import INITIAL, full_checkpoints
 from charlm.runs.metrics import METRICS
+from charlm.text.corpus import Corpus
+from charlm.training.trainer import Trainer
 from tests.harness.interruptions import (
     ASKED_TO_SAVE,
     MOMENTS,
     Project,
+    Snapshot,
     differences,
     interrupted_and_resumed,
 )
@@ -126,6 +129,49 @@ def test_a_rollback_removes_what_was_saved_and_recorded_after_its_point(project:
     assert [path.name for path in full_checkpoints(project.runs / "run")] == [step_name(5)]
     lines = (project.runs / "run" / METRICS).read_text("utf-8").splitlines()
     assert len(lines) == 3  # of steps 2, 4 and, again, 6
+
+
+def test_after_a_rollback_the_best_is_what_the_run_says_it_is(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation after the rollback point, step 5, overwrote the best of step 4, and none that follows is better."""
+    losses = {2: 3.0, 4: 2.0, 6: 1.0}
+
+    def evaluate(trainer: Trainer) -> float:
+        return losses[trainer.progress.step + 1] if trainer.progress.rollbacks == 0 else 9.0
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    settings = SETTINGS | {"run.save_every": 5, "training.evaluate_every": 2}
+    expected = project.finished("whole", settings)
+    assert (expected["last: progress.rollbacks"], expected["last: progress.best_validation_loss"]) == (1, 9.0)
+    assert expected["best: progress.step"] == expected["last: progress.best_step"] == 6
+
+    for step, moment in ((6, "asked to stop"), (6, "killed after the best"), (8, "killed after the step")):
+        found, _ = interrupted_and_resumed(project, settings, [(step, moment)])
+        assert differences(expected, found) == [], (step, moment)
+
+
+def test_an_older_tuned_run_goes_back_to_its_checkpoint_of_step_0(project: Project) -> None:
+    """Before runs kept their initial weights, they saved a full checkpoint at the start."""
+    settings = SETTINGS | {"run.save_every": 50}
+    project.finished("source", {"training.steps": 3})
+    tuned = ("--init-from", str(project.runs / "source"))
+    expected = project.finished("whole", settings, *tuned)
+    project.interrupted("run", settings, 2, "asked to stop", *tuned)
+    run, corpus = project.runs / "run", Corpus.read(project.newest("run").config.data)
+    initial = Checkpoint.load(run / INITIAL)
+    start = Trainer.fine_tune(initial.config, corpus, initial.part("model")).checkpoint()
+    for path in (run / INITIAL, run / "run.json", *full_checkpoints(run)):
+        path.unlink()
+    replace(start, run_id=None).save(run / step_name(0))
+
+    found, _ = interrupted_and_resumed_from(project, settings, 5)
+    assert differences(expected, found) == []
+
+
+def interrupted_and_resumed_from(project: Project, settings: dict[str, object], step: int) -> tuple[Snapshot, int]:
+    project.interrupted("run", settings, step, "asked to stop", "--resume")
+    return project.finished("run", settings, "--resume"), 1
 
 
 def test_a_rollback_point_that_is_damaged_is_told_and_replaced(project: Project) -> None:
