@@ -159,7 +159,7 @@ class Refusal:
             patch.setattr(LockedFolder, how, self._instead_of(original))
         patch.setattr(runs_module, "write_whole_file", self._write_latest)
 
-    def _instead_of(self, original: Callable[..., None]) -> Callable[..., None]:
+    def _instead_of(self, original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda folder, *arguments: self._write(original, folder, *arguments)
 
     def _write_latest(self, path: Path, content: bytes) -> None:
@@ -168,15 +168,14 @@ class Refusal:
 
         self._write(write, path.parent, path.name, content)
 
-    def _write(self, write: Callable[..., None], folder: Any, name: str, *content: object) -> None:
+    def _write(self, write: Callable[..., Any], folder: Any, name: str, *content: object) -> Any:
         if name == self._name:
             self._left -= 1
         if name != self._name or self._left != 0:
-            write(folder, name, *content)
-            return
+            return write(folder, name, *content)
         with pytest.MonkeyPatch.context() as patch:
             self._refuse(patch)
-            write(folder, name, *content)
+            return write(folder, name, *content)
 
     def _refuse(self, patch: pytest.MonkeyPatch) -> None:
         opened = os.fdopen
