@@ -38,6 +38,8 @@ FORMAT = 3
 """Version of the record and the tensors; newer versions are refused. 2 added Markov models and separate items, 3 the
 run's id, the rollback point and the resolved files of the text."""
 _READ = range(1, FORMAT + 1)
+_MEANT_UNTIL_2 = {"split": "tail"}
+"""What a config meant before format 3 by settings of section ``data`` that it did not have."""
 _UNREADABLE = (KeyError, TypeError, AttributeError, ValidationError, ConfigError, CheckpointError, RecursionError)
 """Exceptions that an invalid record can raise."""
 
@@ -182,7 +184,7 @@ class Checkpoint:
                 f"formats {_READ[0]} to {_READ[-1]}. Use the version of charlm that wrote it, or a newer one."
             )
         try:
-            config = Config.model_validate(file.record["config"])
+            config = Config.model_validate(_as_meant(file.record["config"], file.record["format"]))
             vocabulary = Vocabulary.from_json(file.record["vocabulary"])
             progress = Progress.model_validate(file.record["progress"])
             corpus = CorpusIdentity.model_validate(file.record["corpus"])
@@ -202,6 +204,11 @@ class Checkpoint:
         if not config.model.architecture.is_recurrent:
             check_counts(config.model.order, len(vocabulary), checkpoint.part("model"))
         return checkpoint
+
+
+def _as_meant(config: Any, number: int) -> Any:
+    """Return a recorded config with what it meant, in format ``number``, by the settings it does not have."""
+    return config if number > 2 else config | {"data": _MEANT_UNTIL_2 | config["data"]}
 
 
 def step_name(step: int) -> str:

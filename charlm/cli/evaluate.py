@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.cli.delivery import as_json
-from charlm.cli.display import facts, show, write
+from charlm.cli.display import facts, say, show, write
 from charlm.cli.loading import (
     LARGEST,
     CheckpointOption,
@@ -58,7 +58,9 @@ def evaluate(
     baselines: Annotated[
         bool,
         typer.Option(
-            "--baselines", help="Also score baselines: uniform, Markov models counted on the training text, and xz -9."
+            "--baselines",
+            help="Also score baselines: uniform, Markov models counted on the training text, and xz -9 (of running "
+            "text).",
         ),
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -102,6 +104,8 @@ def evaluate(
         from charlm.cli.bars import bars
 
         show(bars("bits per character", beside | {f"this {opened.config.model.kind}": score.bits_per_character}))
+        if opened.vocabulary.end is not None:
+            say("charlm: xz is left out: separate items have no order, from which xz would profit.")
 
 
 def _read(checkpoint: "Checkpoint", file: str) -> "Ids":

@@ -1,7 +1,7 @@
 """Section ``data`` of a config: which text is read, and how it is decoded and split."""
 
 import codecs
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -31,11 +31,19 @@ class DataConfig(Section):
     minimum_count: Annotated[Count, OnResume.FIXED] = 1
     """Characters that occur fewer times than this become <unk>."""
 
+    split: Annotated[Literal["random", "tail"] | None, OnResume.FIXED] = None
+    """How validation and test text are held out: random (separate items by a hash of their text, so that sorted and
+    shuffled files are split alike) or tail (the end of the text). null: random for separate items, else tail."""
+
     validation_fraction: Annotated[float, Field(gt=0, lt=1), OnResume.FIXED] = 0.1
-    """Fraction of the text held out for validation: one contiguous part after the training text."""
+    """Fraction of the text, or of its items, held out for validation."""
 
     test_fraction: Annotated[Fraction, OnResume.FIXED] = 0.0
-    """Fraction of the text held out for a final test: the end of the text, read only where the test split is named."""
+    """Fraction of the text, or of its items, held out for a final test, read only where the test split is named."""
+
+    def meant(self) -> Self:
+        """Return these settings with the null of ``split`` replaced by its meaning."""
+        return self.model_copy(update={"split": self.split or ("tail" if self.documents is None else "random")})
 
     @field_validator("encoding")
     @classmethod
@@ -54,6 +62,13 @@ class DataConfig(Section):
         default = cls.default(str(info.field_name))
         if info.data.get("unit") == "byte" and value != default:
             raise ValueError(f"has no effect on bytes; leave it at {default!r} or set data.unit: character")
+        return value
+
+    @field_validator("split")
+    @classmethod
+    def _items_are_split_at_random(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value == "random" and info.data.get("documents", ...) is None:
+            raise ValueError("only separate items are split at random; set data.documents, or leave it at null")
         return value
 
     @field_validator("test_fraction")

@@ -29,6 +29,8 @@ _WEIGHTS = frozenset(
     | {"data.unit", "data.normalization", "data.documents"}
 )
 """Settings that two models must share for one to start with the other's weights."""
+_WITH_MEANT_NULL = ("split",)
+"""Settings of section ``data`` for which null means one of the other values."""
 _NEW_RUN = "start a run with another name"
 _WITH_WEIGHTS = "(init_from starts it with this run's weights"
 
@@ -51,6 +53,19 @@ def changes(was: Config, now: Config) -> list[Change]:
         for key, section, name in places
         if before[section][name] != after[section][name]
     ]
+
+
+def as_recorded(was: Config, now: Config) -> Config:
+    """Return ``now`` with settings whose null has a meaning written as in ``was``, where both mean the same.
+
+    A null takes the recorded meaning, because what null means may have changed since the run was started.
+    """
+    recorded = {
+        name: getattr(was.data, name)
+        for name in _WITH_MEANT_NULL
+        if getattr(now.data, name) is None or getattr(now.data.meant(), name) == getattr(was.data.meant(), name)
+    }
+    return now.model_copy(update={"data": now.data.model_copy(update=recorded)})
 
 
 def check_known(keys: Collection[str]) -> None:

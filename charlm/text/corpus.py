@@ -1,9 +1,10 @@
-"""Files → ids, split contiguously into train, validation and test.
+"""Files → ids, those of the training split first, then validation, then test.
 
     |<------------- train ------------->|<- validation ->|<- test ->|
     0                                                               N
 
-A text of separate items is cut between two items; the ``<end>`` at the cut belongs to both splits.
+Running text is cut at two places. Separate items are split at random (see `charlm.text.item_splits`), or at their
+tail, between two items; the ``<end>`` at a cut belongs to both splits.
 
 The text is read twice, in pieces: once to count characters and to hash the bytes, once to write ids
 into an array of the smallest type. So a corpus takes one byte per character (two above 256 symbols)
@@ -26,6 +27,7 @@ from charlm.errors import TextError
 from charlm.text.code_points import END_UNIT, CodePoints, code_points
 from charlm.text.documents import ends_marked
 from charlm.text.files import TextFile, find_files, listed, text_pieces
+from charlm.text.item_splits import Arrangement, ItemHashes
 from charlm.text.vocabulary import END, Ids, Vocabulary
 
 
@@ -66,17 +68,16 @@ class Corpus:
 
         Where ``sha256`` is given and their bytes have another digest, raises TextError before they are encoded.
         """
-        counts, digest, sizes = _count(files, data)
+        hashes = ItemHashes() if data.meant().split == "random" else None
+        counts, digest, sizes = _count(files, data, hashes)
         if sha256 not in (None, digest):
             raise TextError(f"{listed([file.path for file in files])}: the text has changed since training.")
         vocabulary = vocabulary or _vocabulary_of(counts, data)
-        ids = _encode(files, data, vocabulary, int(counts.sum()))
-        places = [
-            int(len(ids) * (1 - held)) for held in (data.validation_fraction + data.test_fraction, data.test_fraction)
-        ]
-        validation_start, test_start = places if vocabulary.end is None else _between_items(ids, vocabulary.end, places)
+        arrangement = None if hashes is None else hashes.arranged(data.validation_fraction, data.test_fraction)
+        ids = _encode(files, data, vocabulary, int(counts.sum()), arrangement)
+        edges = arrangement.edges if arrangement else _tail_edges(ids, vocabulary.end, data)
         read = tuple(_resolved(file.path, size) for file, size in zip(files, sizes, strict=True))
-        corpus = cls(data.path, read, digest, vocabulary, ids, validation_start, test_start)
+        corpus = cls(data.path, read, digest, vocabulary, ids, *edges)
         corpus._check_splits(data)
         return corpus
 
@@ -120,6 +121,9 @@ class Corpus:
                 if self.vocabulary.end is not None:
                     items = int((self.ids == self.vocabulary.end).sum()) - 1
                     whole, left, needed = f"items ({items:,}, data.documents: {data.documents})", "none", "1"
+                    whole += (
+                        ", where equal ones are kept together," if data.meant().split == "random" and items > 2 else ""
+                    )
                 raise TextError(
                     f"{listed(self.paths)}: too short. Its {whole} leave {left} for "
                     f"the {name} split, which needs {needed} (data.validation_fraction is {data.validation_fraction}, "
@@ -158,7 +162,14 @@ def _vocabulary_of(counts: NDArray[np.int64], data: DataConfig) -> Vocabulary:
     return Vocabulary.of_code_points(counts, data.normalization, data.minimum_count)
 
 
-def _between_items(ids: Ids, end: int, places: list[int]) -> list[int]:
+def _tail_edges(ids: Ids, end: int | None, data: DataConfig) -> tuple[int, int]:
+    """Return the indices at which the validation and the test split start, both at the end of the text."""
+    held = data.validation_fraction + data.test_fraction, data.test_fraction
+    first, second = (int(len(ids) * (1 - fraction)) for fraction in held)
+    return (first, second) if end is None else _between_items(ids, end, (first, second))
+
+
+def _between_items(ids: Ids, end: int, places: tuple[int, int]) -> tuple[int, int]:
     """Return the positions of the ``end`` ids nearest to two places; each split gets an item where there are enough."""
     ends = np.flatnonzero(ids == end)
     items, last = len(ends) - 1, len(ends) - 1 - int(places[1] < len(ids))  # last: latest start of the test split
@@ -166,7 +177,7 @@ def _between_items(ids: Ids, end: int, places: list[int]) -> list[int]:
     if items > 1 and last > 1:
         second = min(max(second, 2), last)
         first = min(max(first, 1), second - 1)
-    return [int(ends[first]), int(ends[second])]
+    return int(ends[first]), int(ends[second])
 
 
 def itemized(texts: Iterable[Iterable[str]], data: DataConfig) -> Iterator[str]:
@@ -179,22 +190,34 @@ def _units(files: Sequence[TextFile], data: DataConfig) -> Iterator[CodePoints]:
     yield from map(code_points, itemized(texts, data))
 
 
-def _encode(files: Sequence[TextFile], data: DataConfig, vocabulary: Vocabulary, length: int) -> Ids:
-    """Return the ids (length,) of the files' text; raises TextError when its length has changed since `_count`."""
+def _encode(
+    files: Sequence[TextFile], data: DataConfig, vocabulary: Vocabulary, length: int, arrangement: Arrangement | None
+) -> Ids:
+    """Return the ids (length,) of the files' text, arranged by split; raises TextError if it changed since `_count`."""
     ids, position = np.empty(length, vocabulary.dtype), 0
     for units in _units(files, data):
-        if position + len(units) <= length:
-            ids[position : position + len(units)] = vocabulary.encode_units(units, position)
-        position += len(units)
+        after = position + len(units)
+        places = arrangement.places(units, position) if arrangement else slice(position, after)
+        if places is None or after > length:
+            raise _changed_while_read(data)
+        ids[places] = vocabulary.encode_units(units, position)
+        position = after
     if position != length:
-        raise TextError(
-            f"{listed(data.path)}: the text changed while it was read. Try again when the file is complete."
-        )
+        raise _changed_while_read(data)
     return ids
 
 
-def _count(files: Sequence[TextFile], data: DataConfig) -> tuple[NDArray[np.int64], str, list[int]]:
-    """Return the count of each code point in the files, the SHA-256 of their bytes, and the size of each."""
+def _changed_while_read(data: DataConfig) -> TextError:
+    return TextError(f"{listed(data.path)}: the text changed while it was read. Try again when the file is complete.")
+
+
+def _count(
+    files: Sequence[TextFile], data: DataConfig, hashes: ItemHashes | None = None
+) -> tuple[NDArray[np.int64], str, list[int]]:
+    """Return the count of each code point in the files, the SHA-256 of their bytes, and the size of each.
+
+    The items of the text are added to ``hashes``.
+    """
     digest, counts, sizes = hashlib.sha256(), np.zeros(0, np.int64), []
 
     def hashed(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -208,6 +231,8 @@ def _count(files: Sequence[TextFile], data: DataConfig) -> tuple[NDArray[np.int6
 
     texts = (text_pieces(hashed(file.pieces()), str(file.path), data) for file in files)
     for text in itemized(texts, data):
+        if hashes is not None:
+            hashes.add(text)
         more = np.bincount(code_points(text), minlength=len(counts))
         more[: len(counts)] += counts
         counts = more

@@ -15,7 +15,7 @@ from charlm.models.markov import MarkovModel
 from charlm.models.ngram_counts import Counts, counted
 from charlm.runs.directory import RunDirectory
 from charlm.runs.environment import software
-from charlm.runs.resume_policy import check_resume, check_way, same_corpus
+from charlm.runs.resume_policy import as_recorded, check_resume, check_way, same_corpus
 from charlm.runs.step_report import bits_per_character
 from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams
@@ -104,6 +104,7 @@ def _is_counted(run: RunDirectory, config: Config) -> bool:
         checkpoint = Checkpoint.load(run.best)
     except CheckpointError:
         return False
+    config = as_recorded(checkpoint.config, config)
     check_resume(checkpoint.config, config, [])
     same_corpus(checkpoint, config)
     return True

@@ -12,6 +12,7 @@ from charlm.runs.directory import RunDirectory
 from charlm.runs.lookup import Resumable, newest_checkpoint, open_checkpoint
 from charlm.runs.resume_policy import (
     adapted,
+    as_recorded,
     changes,
     check_resume,
     check_way,
@@ -19,6 +20,7 @@ from charlm.runs.resume_policy import (
     same_corpus,
 )
 from charlm.runs.space import check_space
+from charlm.split_check import suspect_split
 from charlm.text.corpus import Corpus, read_vocabulary
 from charlm.training.fine_tuning import widened
 from charlm.training.progress import standing_in
@@ -40,7 +42,6 @@ _SHOWN = 20
 class Start:
     """A trainer before its first step in this process, and its run's folder where that exists."""
 
-    config: Config
     trainer: Trainer
     _run: RunDirectory | None
     _found: Resumable | None
@@ -61,12 +62,13 @@ class Start:
         process has begun the same run meanwhile.
         """
         trainer, run = self.trainer, self._run
-        check_space(self.config, len(trainer.corpus.vocabulary), saves_to_come(trainer), run.path if run else None)
+        config = trainer.config
+        check_space(config, len(trainer.corpus.vocabulary), saves_to_come(trainer), run.path if run else None)
         if run:
-            run.rewind(self._found, self.config, self._initial)
+            run.rewind(self._found, config, self._initial)
         else:
             make = RunDirectory.begin if self._resuming else RunDirectory.create
-            run = self._held.enter_context(make(self.config, self._initial))
+            run = self._held.enter_context(make(config, self._initial))
         if not run.can_be_synced:
             self._note(f"{run.path}: this file system cannot flush folders; a power failure can lose the last save.")
         return run
@@ -97,7 +99,7 @@ def prepare_training(
         if run:
             held.enter_context(run)
         trainer, found, initial = begin(config, run, allow_change, init_from, note)
-        yield Start(config, trainer, run, found, initial, resume, note, held)
+        yield Start(trainer, run, found, initial, resume, note, held)
 
 
 def begin(
@@ -113,13 +115,17 @@ def begin(
         if found := resumable(run):
             return *resume(found, run, config, allowed, note), None
         if initial := run.initial():
+            config = as_recorded(initial.config, config)
             for sentence in check_resume(initial.config, config, allowed):
                 note(sentence)
             return first_trainer(initial, config, same_corpus(initial, config)), None, None
     if init_from is None:
-        return Trainer(config, Corpus.read(config.data)), None, None
+        trainer = Trainer(config, Corpus.read(config.data))
+        _note_suspect_split(trainer, note)
+        return trainer, None, None
     _, source = open_checkpoint(init_from)
     trainer = fine_tune(source, config, note)
+    _note_suspect_split(trainer, note)
     return trainer, None, trainer.checkpoint()
 
 
@@ -149,7 +155,7 @@ def resume(
     found: Resumable, run: RunDirectory, config: Config, allowed: Collection[str], note: Note
 ) -> tuple[Trainer, Resumable]:
     """Return a trainer that continues from ``found`` with ``config``; raises like `check_resume`."""
-    checkpoint = found.checkpoint
+    checkpoint, config = found.checkpoint, as_recorded(found.checkpoint.config, config)
     for problem in found.damaged.values():
         note(f"{problem} Resuming from an older one.")
     for sentence in check_resume(checkpoint.config, config, allowed):
@@ -209,6 +215,11 @@ def fine_tune(source: Checkpoint, config: Config, note: Note) -> Trainer:
         f"{len(new):,} are new and start at the mean of the others{shown}"
     )
     return Trainer.fine_tune(config, Corpus.read(config.data, vocabulary), widened(source, vocabulary))
+
+
+def _note_suspect_split(trainer: Trainer, note: Note) -> None:
+    if suspect := suspect_split(trainer.corpus, trainer.config.data):
+        note(suspect)
 
 
 def _save_every(run: RunDirectory) -> int | None:

@@ -58,7 +58,7 @@ BUILD = f"{torch.__version__.partition('+')[0]}{' with MKL' if torch.backends.mk
 
 LAST_FROZEN = 2
 """The newest format of which there are files here; a newer one is still open."""
-ADDED = {"run", "progress.rollback_step", "corpus.files", "corpus.sizes"}
+ADDED = {"run", "progress.rollback_step", "corpus.files", "corpus.sizes", "config.data.split"}
 """What the open format has and the last frozen one has not."""
 
 
@@ -281,6 +281,31 @@ def test_a_run_goes_on_from_it(name: str, tmp_path: Path) -> None:
     assert ended.step == STEPS
     assert ended.characters > checkpoint.progress.characters
     assert ended.best_validation_loss is not None
+
+
+def test_a_run_of_format_2_keeps_its_split_and_says_so_from_then_on(tmp_path: Path) -> None:
+    """It held out the end of its items. Resumed twice, from its own config and from one without these settings."""
+    checkpoint = Checkpoint.load(frozen("items", 2))
+    run = tmp_path / "frozen-items"
+    run.mkdir()
+    shutil.copy(frozen("items", 2), run / step_name(TAKEN))
+    config = resolved_yaml(checkpoint.config)
+    assert "split: tail" in config
+    own = "".join(line for line in config.splitlines(keepends=True) if "split:" not in line)
+    (run / "config.yaml").write_text(own, encoding="utf-8")
+    then = Corpus.read(checkpoint.config.data, checkpoint.vocabulary)
+    for steps, source in ((TAKEN + 10, run / "config.yaml"), (TAKEN + 20, tmp_path / "config.yaml")):
+        (tmp_path / "config.yaml").write_text(own, encoding="utf-8")
+        options = ["--set", f"run.directory={tmp_path}", "--set", f"training.steps={steps}", "--resume", "--quiet"]
+        result = CliRunner().invoke(app, ["train", "--config", str(source), *options])
+        assert result.exit_code == 0, result.output
+        assert "data.split" not in result.output
+        assert "split: tail" in (run / "config.yaml").read_text("utf-8")
+        resumed = Checkpoint.load(run / step_name(steps))
+        assert resumed.config.data.split == "tail"
+        now = Corpus.read(resumed.config.data, resumed.vocabulary)
+        assert (now.validation_start, now.test_start) == (then.validation_start, then.test_start)
+        assert now.ids.tolist() == then.ids.tolist()
 
 
 def outline(tree: Any) -> Any:

@@ -17,7 +17,8 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_config_trains_two_steps_on_a_stand_in_text(path, tmp_path) -> None:
     text = tmp_path / "text.txt"
-    text.write_text("가나다라 마바사 the quick brown fox\n" * 600, encoding="utf-8")
+    lines = (f"가나다라 마바사 the quick brown fox {number:o}\n" for number in range(600))
+    text.write_text("".join(lines), encoding="utf-8")
     if read_config(path).model.kind == "markov":
         config = read_config(path, [f"data.path={text}"])
         _, checkpoint = count(config, Corpus.read(config.data))

@@ -12,6 +12,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "data.encoding": ["utf-8", "cp1252", "UTF-16", "cp949"],
     "data.normalization": [None, "NFC", "NFD", "NFKC", "NFKD"],
     "data.documents": [None, "line", "blank-line", "file"],
+    "data.split": [None, "tail"],
     "data.minimum_count": [1, 1000],
     "data.validation_fraction": [1e-9, 0.999],
     "data.test_fraction": [0, 0.0, 0.899],
@@ -56,6 +57,7 @@ REFUSED: dict[str, list[Any]] = {
     "data.encoding": [*NOT_TEXT, "", "utf-9", "rot13", "base64", "zlib", "a\0b", "é", "utf-8/../os"],
     "data.normalization": [*NOT_TEXT[1:], "nfc", "NFX", ""],
     "data.documents": [*NOT_TEXT[1:], "lines", "Line", "blank line", "none", ""],
+    "data.split": [*NOT_TEXT[1:], "Random", "head", "shuffle", "", "random"],  # random: without documents
     "data.minimum_count": [None, *NOT_A_COUNT],
     "data.validation_fraction": [*NOT_A_NUMBER, 0, 0.0, 1, 1.0, -0.1, 7],
     "data.test_fraction": [*NOT_A_NUMBER, -0.1, 1.0, 0.9, 0.95],

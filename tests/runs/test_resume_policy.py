@@ -42,6 +42,7 @@ CHANGED: dict[str, object] = {
     "data.encoding": "ascii",
     "data.normalization": "NFC",
     "data.documents": "line",
+    "data.split": "random",
     "data.minimum_count": 2,
     "data.validation_fraction": 0.2,
     "data.test_fraction": 0.05,
@@ -106,6 +107,7 @@ FIXED = {
     "data.encoding",
     "data.normalization",
     "data.documents",
+    "data.split",
     "data.minimum_count",
     "data.validation_fraction",
     "data.test_fraction",
@@ -289,7 +291,7 @@ def bfloat16_can_be_trained(project: Project) -> bool:
 
 
 @pytest.mark.parametrize("options", [(), ("--allow-change", "{key}")], ids=["plainly", "allowed"])
-@pytest.mark.parametrize("key", sorted(FIXED - {"model.order"}))
+@pytest.mark.parametrize("key", sorted(FIXED - {"model.order", "data.split"}))
 def test_what_is_fixed_at_start_never_changes(key: str, options: tuple[str, ...], project: Project) -> None:
     was, now = value(interrupt(project).config, key), CHANGED[key]
     before = untouched(project.folder)
@@ -301,6 +303,35 @@ def test_what_is_fixed_at_start_never_changes(key: str, options: tuple[str, ...]
     assert "another --name" in result.stderr
     assert "--init-from" in result.stderr
     assert untouched(project.folder) == before
+
+
+ITEMS: dict[str, object] = BASE | {"data.documents": "line"}
+
+
+@pytest.mark.parametrize(
+    ("begun", "now", "refused"),
+    [
+        (None, "tail", True),
+        ("tail", "random", True),
+        ("random", "tail", True),
+        (None, "random", False),
+        ("random", None, False),
+        ("tail", None, False),
+    ],
+)
+def test_a_split_is_compared_by_what_it_means(
+    begun: str | None, now: str | None, refused: bool, project: Project
+) -> None:
+    """The words of the run's start are kept: null takes what was recorded."""
+    interrupt(project, ITEMS | {"data.split": begun})
+    before = untouched(project.folder)
+    result = project.train("tale", ITEMS | {"data.split": now}, "--resume")
+
+    assert told(result.stderr) == ([("data.split", str(begun), str(now), FIXED_WORDS)] if refused else [])
+    assert result.exit_code == (4 if refused else 0)
+    assert (untouched(project.folder) == before) == refused
+    assert project.newest("tale").config.data.split == begun
+    assert read_config(project.runs / "tale" / "config.yaml").data.split == begun
 
 
 def test_an_order_is_refused_before_it_could_drift(project: Project) -> None:

@@ -217,6 +217,7 @@ def test_splits_are_cut_between_items_and_each_item_is_in_one(
     config = data(
         written(folder / "items", "\r\n".join(parts)),
         documents="line",
+        split="tail",
         validation_fraction=held / 64,
         test_fraction=kept / 64,
     )
@@ -248,7 +249,7 @@ def test_items_are_the_same_however_the_file_is_read(folder: Path, parts: list[s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "PIECE", size)
         corpora = [
-            Corpus.read(data(written(folder / "items", text), documents=kind, validation_fraction=0.5))
+            Corpus.read(data(written(folder / "items", text), documents=kind, split="tail", validation_fraction=0.5))
             for kind in ("line", "blank-line")
         ]
     for corpus in corpora:
@@ -260,7 +261,7 @@ def test_items_are_the_same_however_the_file_is_read(folder: Path, parts: list[s
 def test_each_file_may_be_an_item_with_its_line_ends(tmp_path: Path) -> None:
     texts = ["\ufeffone\r\n\r\n", "", "two\n", "\n", "three"]
     paths = tuple(written(tmp_path / f"{number}.txt", text) for number, text in enumerate(texts))
-    corpus = Corpus.read(data(paths, documents="file", validation_fraction=0.3))
+    corpus = Corpus.read(data(paths, documents="file", split="tail", validation_fraction=0.3))
     assert split_up(corpus.ids, corpus) == ["one\r\n\r\n", "two\n", "\n", "three"]
     assert split_up(corpus.train, corpus) == ["one\r\n\r\n", "two\n", "\n"]
     assert corpus.sha256 == hashlib.sha256("".join(f"{text}<end>" for text in texts).encode()).hexdigest()
@@ -268,7 +269,7 @@ def test_each_file_may_be_an_item_with_its_line_ends(tmp_path: Path) -> None:
 
 def test_lines_of_bytes_are_items_too(tmp_path: Path) -> None:
     path = written(tmp_path / "bytes", b"n\xc3\xa9\r\n\xff\xfe\n\nbob")
-    corpus = Corpus.read(data(path, unit="byte", documents="line", validation_fraction=0.4))
+    corpus = Corpus.read(data(path, unit="byte", documents="line", split="tail", validation_fraction=0.4))
     assert corpus.vocabulary == Vocabulary.of_bytes([END])
     assert corpus.ids.tolist() == [256, 0x6E, 0xC3, 0xA9, 256, 0xFF, 0xFE, 256, 0x62, 0x6F, 0x62, 256]
     assert corpus.ids.dtype == np.uint16
@@ -276,7 +277,7 @@ def test_lines_of_bytes_are_items_too(tmp_path: Path) -> None:
 
 def test_an_end_is_never_too_rare(tmp_path: Path) -> None:
     path = written(tmp_path / "text", "aaaab\naaaab")
-    corpus = Corpus.read(data(path, documents="line", minimum_count=4, validation_fraction=0.5))
+    corpus = Corpus.read(data(path, documents="line", split="tail", minimum_count=4, validation_fraction=0.5))
     assert corpus.vocabulary.symbols == ("a", END, "<unk>")
     assert corpus.ids.tolist() == [1, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 2, 1]
     with pytest.raises(TextError, match="no character occurs 9 times"):
@@ -297,7 +298,7 @@ def test_a_split_that_gets_no_item_is_refused_with_the_numbers(
 ) -> None:
     path = written(tmp_path / "text", text)
     with pytest.raises(TextError) as caught:
-        Corpus.read(data(path, documents="line", validation_fraction=validation, test_fraction=test))
+        Corpus.read(data(path, documents="line", split="tail", validation_fraction=validation, test_fraction=test))
     settings = f"(data.validation_fraction is {validation}, data.test_fraction {test})"
     assert str(caught.value).startswith(f"{path}: too short. {message} {settings}.")
 
@@ -313,7 +314,7 @@ def test_a_text_without_an_item_has_no_vocabulary(content: bytes, unit: str, tmp
 def test_items_are_read_with_a_given_vocabulary_and_its_end(tmp_path: Path) -> None:
     path = written(tmp_path / "text", "ab\nba\nab")
     given_one = Vocabulary.of_code_points(np.bincount(code_points("zab" + chr(END_UNIT))))
-    corpus = Corpus.read(data(path, documents="line", validation_fraction=0.5), given_one)
+    corpus = Corpus.read(data(path, documents="line", split="tail", validation_fraction=0.5), given_one)
     assert corpus.vocabulary is given_one
     assert corpus.ids.tolist() == [3, 0, 1, 3, 1, 0, 3, 0, 1, 3]
 
