@@ -48,7 +48,7 @@ class Model:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The symbols that the model knows, with `encode`, `decode` and `one_hot`."""
+        """The symbols that the model knows, with `encode`, `decode`, `one_hot` and `unknown_characters`."""
         return self.checkpoint.vocabulary
 
     def generate(
@@ -66,9 +66,9 @@ class Model:
 
         The same ``seed`` gives the same text; without a seed the text is random. The text ends before ``stop``, and
         at the end of an item where the model was trained on separate items. ``temperature`` 0 always takes the
-        likeliest character; ``top_k`` and ``top_p`` restrict the choice to the likeliest. Raises
-        UnknownCharactersError for a prompt with characters outside the vocabulary, and ConfigError for options out of
-        range.
+        likeliest character; ``top_k`` and ``top_p`` restrict the choice to the likeliest. Characters of the prompt
+        outside the vocabulary, which ``vocabulary.unknown_characters`` lists, are read as ``<unk>``; where the
+        vocabulary has none, they raise UnknownCharactersError. Raises ConfigError for options out of range.
         """
         return "".join(
             self.stream(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop=stop)
@@ -113,7 +113,7 @@ class Model:
     def next_characters(self, prompt: str, count: int = 5) -> list[tuple[str, float]]:
         """Return the ``count`` likeliest characters after ``prompt`` and the probability of each, likeliest first.
 
-        Raises UnknownCharactersError, and ConfigError for a negative count.
+        Unknown characters are treated as in `generate`. Raises ConfigError for a negative count.
         """
         if count < 0:
             raise ConfigError(f"must be 0 or more, got {count}.", field="count")

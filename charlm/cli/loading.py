@@ -87,14 +87,21 @@ def say_unknown(text: str, vocabulary: "Vocabulary") -> None:
 
 
 def read_prompt(name: str, checkpoint: "Checkpoint") -> str:
-    """Return the text of a file, of standard input for ``-``, decoded like the model's corpus."""
+    """Return the text of a file, of standard input for ``-``, decoded like the model's corpus.
+
+    Standard input loses one final newline, because ``echo`` and here-documents end with one; a file is read as it is.
+    """
     from charlm.text.files import text_pieces
 
     pieces, source = _open_bytes(name)
     if checkpoint.config.data.unit == "byte":
-        return b"".join(pieces).decode("utf-8", "surrogateescape")
-    text = "".join(text_pieces(pieces, source, checkpoint.config.data))
-    return text.rstrip("\r\n") if checkpoint.config.data.documents == "line" else text  # line ends separate items
+        text = b"".join(pieces).decode("utf-8", "surrogateescape")
+    else:
+        text = "".join(text_pieces(pieces, source, checkpoint.config.data))
+    if name == "-":
+        text = re.sub(r"\r?\n\Z", "", text)
+    # line ends separate items
+    return text.rstrip("\r\n") if checkpoint.config.data.documents == "line" else text
 
 
 def read_split(checkpoint: "Checkpoint", split: str) -> "Ids":

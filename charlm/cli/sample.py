@@ -41,7 +41,9 @@ def sample(
     ] = None,
     prompt_file: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Read the prompt from a file, or from standard input (-)."),
+        typer.Option(
+            metavar="FILE", help="Read the prompt from a file, or from standard input (-) without its final newline."
+        ),
     ] = None,
     length: Annotated[int, typer.Option(min=0, max=LARGEST, help="Number of characters to generate.")] = 500,
     temperature: Annotated[
@@ -166,7 +168,7 @@ def _show_comparison(found: "Memorization", between: str) -> None:
 
 
 def _write(writer: "Writer", rows: "Iterable[Symbols]", num_samples: int) -> None:
-    """Write one text while it is generated, or several after they are complete."""
+    """Write one text while it is generated, or several after they are complete; the last ends with a newline, too."""
     from charlm.generation import columns
 
     if num_samples == 1:
@@ -174,7 +176,7 @@ def _write(writer: "Writer", rows: "Iterable[Symbols]", num_samples: int) -> Non
             write(piece)
     else:
         write(writer.between.join(map(writer.text, columns(rows, num_samples))))
-    if sys.stdout.isatty():
+    if num_samples > 1 or sys.stdout.isatty():
         write("\n")
 
 

@@ -119,8 +119,9 @@ def test_a_sample_of_names_ends_by_itself_and_holds_no_line_end(train: Run, char
     assert one.exit_code == 0
     assert 0 < len(one.stdout) < 100
     assert set(one.stdout) <= set(NAMES) - {"\n"}
-    many = charlm("sample", "--seed", "1", "--num-samples", "9").stdout.split("\n")
-    assert len(many) == 9
+    written = charlm("sample", "--seed", "1", "--num-samples", "9").stdout
+    many = written.splitlines()
+    assert written.count("\n") == len(many) == 9, "as many lines as items for what reads lines"
     assert many[0] == one.stdout
     texts = json.loads(charlm("sample", "--seed", "1", "--num-samples", "9", "--json").stdout)["samples"]
     assert texts == many
@@ -131,7 +132,7 @@ def test_items_of_several_lines_hold_line_ends_and_stand_a_blank_line_apart(trai
     train("blank-line", "--set=training.steps=150", "--set=training.evaluate_every=150")
     arguments = ("sample", "--seed", "3", "--num-samples", "4", "--temperature", "0.3")
     texts = json.loads(charlm(*arguments, "--json").stdout)["samples"]
-    assert charlm(*arguments).stdout == "\n\n".join(texts)
+    assert charlm(*arguments).stdout == "\n\n".join(texts) + "\n"
     assert any("\n" in text for text in texts)
     assert all(len(text) < 100 for text in texts)
 
@@ -140,7 +141,7 @@ def test_items_that_are_files_stand_apart_as_other_texts_do(train: Run, charlm: 
     train("file")
     arguments = ("sample", "--seed", "3", "--num-samples", "3", "--length", "20")
     texts = json.loads(charlm(*arguments, "--json").stdout)["samples"]
-    assert charlm(*arguments).stdout == "\n----\n".join(texts)
+    assert charlm(*arguments).stdout == "\n----\n".join(texts) + "\n"
     checkpoint = Checkpoint.load(RUN / "best.safetensors")
     assert sorted(checkpoint.vocabulary.symbols) == sorted({*"".join(FILES.values()), "<end>"})
 

@@ -10,7 +10,7 @@ import pytest
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.text.vocabulary import Vocabulary
 from tests.conftest import TEXT, Run, make_config, train
-from tests.harness.processes import COMMAND, ENVIRONMENT, run_on_terminal
+from tests.harness.processes import COMMAND, ENVIRONMENT, run_in_shell, run_on_terminal
 
 ENDLESS = "100000000"
 LITERAL = "[red]x[/red] :smile: [link=a]b %s {0} \\[x]"
@@ -46,7 +46,7 @@ def test_length_is_500_unless_asked_for(charlm: Run, lstm: str) -> None:
 def test_length_0_writes_the_prompt_alone(charlm: Run, lstm: str) -> None:
     assert charlm("sample", "--checkpoint", lstm, "--prompt", "fox", "--length", "0").stdout == "fox"
     several = charlm("sample", "--checkpoint", lstm, "--prompt", "fox", "--length", "0", "--num-samples", "2")
-    assert several.stdout == "fox\n----\nfox"
+    assert several.stdout == "fox\n----\nfox\n"
 
 
 @pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
@@ -99,14 +99,58 @@ def test_escapes_in_a_prompt_are_a_newline_and_a_tab(charlm: Run, lstm: str, tmp
     assert escaped == charlm("sample", "-c", lstm, "--prompt-file", "prompt.txt", *options).stdout
 
 
-def test_a_prompt_file_is_read_as_it_is_and_so_is_standard_input(charlm: Run, literal: str, tmp_path: Path) -> None:
+def test_a_prompt_file_is_read_as_it_is(charlm: Run, literal: str, tmp_path: Path) -> None:
     (tmp_path / "prompt.txt").write_bytes(b"\\[x]\n")  # a backslash is a backslash in a file
-    options = ("--seed", "2", "--length", "30")
-    from_file = charlm("sample", "-c", literal, "--prompt-file", "prompt.txt", *options).stdout
-    from_input = charlm("sample", "-c", literal, "--prompt-file", "-", *options, text=b"\\[x]\n").stdout
+    from_file = charlm("sample", "-c", literal, "--prompt-file", "prompt.txt", "--seed", "2", "--length", "30").stdout
     assert from_file.startswith("\\[x]\n")
     assert len(from_file) == 5 + 30
-    assert from_file == from_input
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (b"\\[x]\n", "\\[x]"),
+        (b"\\[x]\n\n", "\\[x]\n"),
+        (b"x\n\n\n", "x\n\n"),
+        (b"x", "x"),
+        (b"\n", ""),
+        (b"x\n]", "x\n]"),
+    ],
+)
+def test_a_prompt_from_standard_input_loses_one_final_newline(
+    given: bytes, read: str, charlm: Run, literal: str
+) -> None:
+    options = ("--seed", "2", "--length", "0", "--json")
+    result = charlm("sample", "-c", literal, "--prompt-file", "-", *options, text=given)
+    assert json.loads(result.stdout)["prompt"] == read
+
+
+@pytest.mark.parametrize("unit", ["character", "byte"])
+@pytest.mark.parametrize(
+    ("given", "read"), [("a\r\n", "a"), ("a\r\n\r\n", "a\r\n"), ("a\n\r", "a\n\r"), ("a\r", "a\r")]
+)
+def test_the_final_newline_of_a_prompt_may_be_that_of_windows(
+    given: str, read: str, unit: str, charlm: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_bytes(b"a\r\nb\n" * 40)
+    (tmp_path / "counts.yaml").write_text(
+        f"data: {{path: text.txt, unit: {unit}}}\nmodel: {{kind: markov, order: 1}}\n", encoding="utf-8"
+    )
+    assert charlm("train", "--config", "counts.yaml", "--quiet").exit_code == 0
+    (tmp_path / "prompt.txt").write_bytes(given.encode())
+    prompts = [
+        json.loads(charlm("sample", "--length", "0", "--json", "--prompt-file", name, text=given.encode()).stdout)
+        for name in ("-", "prompt.txt")
+    ]
+    assert [each["prompt"] for each in prompts] == [read, given]
+
+
+@pytest.mark.slow
+def test_a_prompt_of_echo_is_continued_on_its_line(lstm: str, tmp_path: Path) -> None:
+    process = run_in_shell(
+        tmp_path, "sample", "-c", lstm, "--prompt-file", "-", "--length", "0", redirect="<<'END'\nThe fox\nEND"
+    )
+    assert (process.returncode, process.stdout, process.stderr[:7]) == (0, "The fox", "charlm:")
 
 
 def test_stop_ends_the_text_before_its_first_appearance(charlm: Run, lstm: str) -> None:
@@ -126,11 +170,15 @@ def test_stop_understands_escapes_and_leaves_the_prompt_whole(charlm: Run, lstm:
     assert charlm("sample", "-c", lstm, *options, "--stop", r"\n").stdout == "fox\nThe" + new.partition("\n")[0]
 
 
+def apart(stdout: str) -> list[str]:
+    """Return the texts of several samples; each ends with a newline, the last too."""
+    return stdout.removesuffix("\n").split("\n----\n")
+
+
 def test_several_samples_stand_apart_and_each_is_what_it_would_be_in_other_company(charlm: Run, lstm: str) -> None:
     options = ("--prompt", "fox", "--seed", "9", "--length", "40")
     alone, two, five = (
-        charlm("sample", "-c", lstm, *options, "--num-samples", count).stdout.split("\n----\n")
-        for count in ("1", "2", "5")
+        apart(charlm("sample", "-c", lstm, *options, "--num-samples", count).stdout) for count in ("1", "2", "5")
     )
     assert [len(alone), len(two), len(five)] == [1, 2, 5]
     assert alone == two[:1] == five[:1]
@@ -141,8 +189,8 @@ def test_several_samples_stand_apart_and_each_is_what_it_would_be_in_other_compa
 
 def test_several_samples_stop_each_in_its_own_place(charlm: Run, lstm: str) -> None:
     options = ("--seed", "9", "--length", "200", "--num-samples", "3")
-    whole = charlm("sample", "-c", lstm, *options).stdout.split("\n----\n")
-    stopped = charlm("sample", "-c", lstm, *options, "--stop", "e").stdout.split("\n----\n")
+    whole = apart(charlm("sample", "-c", lstm, *options).stdout)
+    stopped = apart(charlm("sample", "-c", lstm, *options, "--stop", "e").stdout)
     assert stopped == [text.partition("e")[0] for text in whole]
     assert len({len(text) for text in stopped}) > 1
 
@@ -161,7 +209,7 @@ def test_json_holds_the_texts_and_all_that_is_needed_to_write_them_again(charlm:
         "samples": record["samples"],
     }
     again = charlm("sample", "-c", lstm, *options, "--temperature", "1.5", "--seed", str(record["seed"]))
-    assert again.stdout.split("\n----\n") == record["samples"]
+    assert again.stdout == "\n----\n".join(record["samples"]) + "\n"
     assert result.stdout.endswith("}\n")
     assert result.stdout.count("\n") == 1
 
@@ -219,6 +267,12 @@ def test_standard_output_is_utf_8_whatever_the_locale_says(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_several_samples_end_with_one_newline_on_a_terminal_too(charlm: Run, lstm: str, tmp_path: Path) -> None:
+    arguments = ("sample", "-c", lstm, "--seed", "4", "--length", "40", "--num-samples", "2")
+    assert run_on_terminal(tmp_path, *arguments) == (0, charlm(*arguments).stdout)
+
+
+@pytest.mark.slow
 def test_markup_in_a_prompt_is_text(charlm: Run, literal: str, tmp_path: Path) -> None:
     prompt = LITERAL.removesuffix(" \\[x]")
     arguments = ("sample", "-c", literal, "--prompt", prompt, "--length", "9", "--seed", "1")
@@ -240,13 +294,18 @@ def test_characters_that_a_model_reads_as_unknown_are_told(charlm: Run, tmp_path
     (tmp_path / "text.txt").write_text(TEXT + "\u20ac", encoding="utf-8")
     config = make_config(tmp_path / "text.txt", tmp_path / "runs", data={"minimum_count": 2})
     run = str(train(config)[0])
-    result = charlm("sample", "-c", run, "--prompt", "a\u20ac\u20acz", "--length", "400", "--seed", "1")
+    prompt = "a\u20ac\u20acz"
+    result = charlm("sample", "-c", run, "--prompt", prompt, "--length", "400", "--seed", "1")
     assert result.exit_code == 0
-    assert result.stderr == (
-        "charlm: read as unknown: '\u20ac' (U+20AC) at position 1, 2 times, 'z' (U+007A) at position 3\n"
-    )
+    told = "charlm: read as unknown: '\u20ac' (U+20AC) at position 1, 2 times, 'z' (U+007A) at position 3\n"
+    assert result.stderr == told
     assert result.stdout[:4] == "a\ufffd\ufffd\ufffd"
     assert "\ufffd" not in result.stdout[4:]  # what is unknown is never written
+    (tmp_path / "prompt.txt").write_text(prompt, encoding="utf-8")
+    for given in (["--prompt", prompt, "--next", "2"], ["--prompt-file", "prompt.txt"], ["--prompt-file", "-"]):
+        assert charlm("sample", "-c", run, *given, "--seed", "1", text=prompt.encode()).stderr == told
+    listed = Checkpoint.load(Path(run, "best.safetensors")).vocabulary.unknown_characters(prompt)
+    assert f"charlm: read as unknown: {', '.join(map(str, listed))}\n" == told
 
 
 def test_a_decomposed_model_writes_composed_text(charlm: Run, tmp_path: Path) -> None:
