@@ -44,6 +44,8 @@ class Score:
     """Number of predictions whose likeliest symbol was the target."""
     unknown: int
     """Number of predicted characters outside the vocabulary, which are scored as ``<unk>``."""
+    skipped: int = 0
+    """Number of characters outside the vocabulary that were removed from the text before it was read."""
 
     @property
     def accuracy(self) -> float:

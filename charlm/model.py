@@ -5,7 +5,7 @@ Computes with NumPy and does not import torch.
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -99,16 +99,19 @@ class Model:
         )
         return Writer(self.checkpoint, prompt, stop).pieces(int(row[0]) for row in islice(rows, length))
 
-    def score(self, text: str) -> Score:
+    def score(self, text: str, *, skip_unknown: bool = False) -> Score:
         """Return the score of the model's predictions of a text, read in one lane from a zero state.
 
-        Scoring N characters makes N − 1 predictions. Raises TextError for a text of fewer than two characters, and
-        UnknownCharactersError for characters outside the vocabulary.
+        Scoring N characters makes N − 1 predictions. Characters outside the vocabulary are read as ``<unk>`` where it
+        has that symbol, and otherwise raise UnknownCharactersError; with ``skip_unknown`` they are removed from the
+        text before it is read, and every figure is that of the rest. Raises TextError for a text of fewer than two
+        characters.
         """
-        ids, _ = encode_text(text, self.config.data, self.vocabulary)
+        ids, unknown = encode_text(text, self.config.data, self.vocabulary, skip_unknown=skip_unknown)
         if len(ids) < 2:
             raise TextError("one character leaves nothing to predict; scoring needs two or more.", field="text")
-        return evaluate(self._model, self.vocabulary, evaluation_streams(ids, 1, self.vocabulary.end))
+        score = evaluate(self._model, self.vocabulary, evaluation_streams(ids, 1, self.vocabulary.end))
+        return replace(score, skipped=sum(each.count for each in unknown)) if skip_unknown else score
 
     def next_characters(self, prompt: str, count: int = 5) -> list[tuple[str, float]]:
         """Return the ``count`` likeliest characters after ``prompt`` and the probability of each, likeliest first.

@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import charlm as package
 from charlm.checkpoint.checkpoint import Checkpoint
@@ -22,6 +25,7 @@ from tests.conftest import TEXT, Run, make_config
 from tests.harness.interruptions import differences, snapshot
 from tests.harness.processes import ENVIRONMENT
 
+FROZEN = Path(__file__).parent / "frozen"
 ITEMS = {"data": {"documents": "line"}, "model": {"kind": "gru"}}
 
 
@@ -299,6 +303,22 @@ def test_scores_guesses_and_traces_equal_the_command_lines(
             assert np.array_equal(traced[signal_name], arrays[signal_name])
     assert len(traced) == len(text)
     assert traced["hidden"].shape == (len(text), 2, 7)
+
+
+@pytest.mark.parametrize("name", ["lstm", "with <unk>", "items"])
+@given(st.lists(st.sampled_from([*"ab dn.\n", "\u20ac", "\U0001f98a", "\x07", "\u0151"]), max_size=40))
+def test_a_score_without_unknown_characters_is_that_of_the_other_characters(
+    name: str, trained: dict[str, Path], characters: list[str]
+) -> None:
+    frozen = {"with <unk>": "format-2-gru", "items": "format-2-items"}
+    path = FROZEN / f"{frozen[name]}.safetensors" if name in frozen else trained[name]
+    model, text = package.load(path), "ba" + "".join(characters)
+    known = "".join(each for each in text if not model.vocabulary.unknown_characters(each) or each == "\n")
+    score = model.score(text, skip_unknown=True)
+
+    assert score.skipped == len(text) - len(known)
+    assert replace(score, skipped=0) == model.score(known)
+    assert score.unknown == 0
 
 
 def test_items_are_scored_and_written_as_items(charlm: Run, folder: Path) -> None:

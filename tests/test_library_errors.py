@@ -66,7 +66,12 @@ OF_A_MODEL: dict[str, tuple[Callable[[Model], object], type[CharlmError], str]] 
     "two of them in a scored text": (
         lambda model: model.score("☃♛"),
         UnknownCharactersError,
-        r"text: 2 characters are not in the model's vocabulary of \d+ symbols: .* Replace or remove them, .*",
+        r"text: 2 characters are not in the model's vocabulary .* Replace or remove them, .*, set skip_unknown\.",
+    ),
+    "nothing but unknown characters to score": (
+        lambda model: model.score("☃♛", skip_unknown=True),
+        TextError,
+        r"text: nothing is left of the text without the characters that .* lacks: '☃' \(U\+2603\) at position 0, .*",
     ),
     "an unknown signal": (
         lambda model: model.trace("the", ["forget"]),

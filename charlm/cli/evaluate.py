@@ -1,5 +1,6 @@
 """``charlm evaluate``: score a text with a model, and with baselines."""
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,14 +12,15 @@ from charlm.cli.loading import (
     LARGEST,
     CheckpointOption,
     DeviceOption,
+    encode_file,
     open_model,
-    read_file,
 )
 from charlm.errors import ConfigError, TextError
 
 if TYPE_CHECKING:
     from charlm.checkpoint.checkpoint import Checkpoint
     from charlm.evaluation import Score
+    from charlm.text.unknown_characters import UnknownCharacter
     from charlm.text.vocabulary import Ids
 
 
@@ -35,6 +37,13 @@ def evaluate(
         str | None,
         typer.Option("--file", metavar="FILE", help="Score this text, or standard input (-), in one lane."),
     ] = None,
+    skip_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unknown",
+            help="Remove the characters that the model's vocabulary lacks from the text of --file before it is read.",
+        ),
+    ] = False,
     split: Annotated[
         Split | None, typer.Option(help="Score a split of the model's own corpus, in as many lanes as in training.")
     ] = None,
@@ -75,12 +84,14 @@ def evaluate(
 
     if file is not None and split is not None:
         raise ConfigError("--file and --split exclude each other. Give one of them.")
+    if skip_unknown and file is None:
+        raise ConfigError("--skip-unknown: a split is read as in training. Give a text with --file.")
     if per_character and (json_ or baselines or lanes not in (None, 1)):
         raise ConfigError("--per-character excludes --json and --baselines, and needs one lane. Leave the others out.")
     path, opened = open_checkpoint(checkpoint)
     part = (split or Split.validation).value
     corpus = read_corpus(opened, part) if file is None else None
-    ids = split_of(corpus, part) if corpus else _read(opened, str(file))
+    ids, unknown = (split_of(corpus, part), []) if corpus else _read(opened, str(file), skip_unknown)
     usual = 1 if file is not None or per_character else opened.config.training.evaluation_lanes
     streams = evaluation_streams(ids, lanes or usual, opened.vocabulary.end)
     model = open_model(opened, device)
@@ -93,9 +104,12 @@ def evaluate(
     score = score_of(model, opened.vocabulary, streams)
     beside = baseline_bits(corpus or read_corpus(opened, "training"), ids, streams) if baselines else {}
     figures = _figures(score)
+    if skip_unknown:
+        figures["skipped_characters"] = sum(each.count for each in unknown)
     if json_:
         record = {"checkpoint": str(path), "text": source, "lanes": streams.lanes} | figures
-        write(as_json(record | ({"baselines": beside} if baselines else {})))
+        skipped = {"skipped": list(map(asdict, unknown))} if skip_unknown else {}
+        write(as_json(record | skipped | ({"baselines": beside} if baselines else {})))
         return
     rows = [(name.replace("_", " "), _shown(value)) for name, value in figures.items()]
     fresh = "1, from a fresh state" if streams.lanes == 1 else f"{streams.lanes}, each from a fresh state"
@@ -108,11 +122,12 @@ def evaluate(
             say("charlm: xz is left out: separate items have no order, from which xz would profit.")
 
 
-def _read(checkpoint: "Checkpoint", file: str) -> "Ids":
-    ids = read_file(file, checkpoint.config.data, checkpoint.vocabulary)
+def _read(checkpoint: "Checkpoint", file: str, skip_unknown: bool) -> "tuple[Ids, list[UnknownCharacter]]":
+    """Return the ids of a file's text and its unknown characters."""
+    ids, unknown = encode_file(file, checkpoint.config.data, checkpoint.vocabulary, skip_unknown=skip_unknown)
     if len(ids) < 2:
         raise TextError(f"{file}: scoring needs two characters or more, because the first is not predicted.")
-    return ids
+    return ids, unknown
 
 
 def _figures(score: "Score") -> dict[str, Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from charlm.checkpoint.checkpoint import Checkpoint
     from charlm.config.settings import DataConfig
     from charlm.models.language_model import LanguageModel
+    from charlm.text.unknown_characters import UnknownCharacter
     from charlm.text.vocabulary import Ids, Vocabulary
 
 CheckpointOption = Annotated[
@@ -62,13 +63,21 @@ def open_model(checkpoint: "Checkpoint", device: str) -> "LanguageModel[Any]":
 
 def read_file(name: str, data: "DataConfig", vocabulary: "Vocabulary") -> "Ids":
     """Return the ids of a file's text, of standard input's for ``-``; report unknown characters on standard error."""
-    from charlm.text.encoding import encode_bytes, unknown_note
+    return encode_file(name, data, vocabulary)[0]
+
+
+def encode_file(
+    name: str, data: "DataConfig", vocabulary: "Vocabulary", *, skip_unknown: bool = False
+) -> "tuple[Ids, list[UnknownCharacter]]":
+    """Return what `read_file` does, and the unknown characters, which are read as ``<unk>`` or skipped."""
+    from charlm.text.encoding import encode_bytes
+    from charlm.text.unknown_characters import unknown_note
 
     pieces, source = _open_bytes(name)
-    ids, unknown = encode_bytes(pieces, source, data, vocabulary)
-    if note := unknown_note(unknown):
+    ids, unknown = encode_bytes(pieces, source, data, vocabulary, skip_unknown=skip_unknown)
+    if note := unknown_note(unknown, skipped=skip_unknown):
         say(f"charlm: {source}: {note}")
-    return ids
+    return ids, unknown
 
 
 def read_text(text: str, vocabulary: "Vocabulary") -> "Ids":
@@ -80,7 +89,7 @@ def read_text(text: str, vocabulary: "Vocabulary") -> "Ids":
 
 def say_unknown(text: str, vocabulary: "Vocabulary") -> None:
     """Report which characters of a text are read as unknown, if there are any."""
-    from charlm.text.encoding import unknown_note
+    from charlm.text.unknown_characters import unknown_note
 
     if note := unknown_note(vocabulary.unknown_characters(text)):
         say(f"charlm: {note}")

@@ -38,6 +38,7 @@ REMEDIES: dict[str, str | Callable[..., str]] = {
     "run in use": "Wait until it has ended, or choose another --name.",
     "wrong config": "",
     "short text": "Give a longer one with --text or --file.",
+    "unknown characters": "{} `charlm evaluate --skip-unknown` scores the text without such characters.",
 }
 """The remedy for each kind of error: a template for the error's names, a function of them, or empty for none."""
 

@@ -28,6 +28,7 @@ from charlm.text.code_points import END_UNIT, CodePoints, code_points
 from charlm.text.decoding import REPLACEMENT, Decoder
 from charlm.text.normalization import Form
 from charlm.text.printable import marked
+from charlm.text.unknown_characters import UnknownCharacter, listed
 
 TextUnit = Literal["character", "byte"]
 Ids = NDArray[np.unsignedinteger[Any]]
@@ -36,21 +37,7 @@ UNKNOWN = "<unk>"
 END = "<end>"
 """The special symbol after every item of a text of separate items, and before the first."""
 _NOT_THERE = -1
-_SHOWN = 10
 _LONGEST_SPECIAL = 40
-
-
-@dataclass(frozen=True)
-class UnknownCharacter:
-    """A character that a vocabulary lacks, with its first position in the text and its count."""
-
-    character: str
-    position: int
-    count: int
-
-    def __str__(self) -> str:
-        times = f", {self.count:,} times" if self.count > 1 else ""
-        return f"{self.character!r} (U+{ord(self.character):04X}) at position {self.position:,}{times}"
 
 
 @dataclass(frozen=True)
@@ -166,11 +153,11 @@ class Vocabulary:
 
     def unknown_error(self, unknown: Sequence[UnknownCharacter]) -> UnknownCharactersError:
         """Return the error that lists characters this vocabulary lacks."""
-        shown = ", ".join(map(str, unknown[:_SHOWN])) + (", …" if len(unknown) > _SHOWN else "")
         what, them = ("1 character is", "it") if len(unknown) == 1 else (f"{len(unknown):,} characters are", "them")
         return UnknownCharactersError(
-            f"{what} not in the model's vocabulary of {len(self):,} symbols: {shown}. Replace or remove {them}, or "
-            f"train on a text that contains {them} (with data.minimum_count above 1, unknown characters become <unk>)."
+            f"{what} not in the model's vocabulary of {len(self):,} symbols: {listed(unknown)}.",
+            f"Replace or remove {them}, or train on a text that contains {them} (with data.minimum_count above 1, "
+            "unknown characters become <unk>).",
         )
 
     def decoder(self) -> Decoder:

@@ -17,7 +17,7 @@ from charlm.evaluation import evaluate
 from charlm.models.network import RecurrentNetwork
 from charlm.text.streams import evaluation_streams
 from tests.conftest import TEXT, Run, make_config, train
-from tests.harness.processes import run_on_terminal
+from tests.harness.processes import run_in_shell, run_on_terminal
 
 KINDS = ("rnn", "lstm", "gru")
 FIGURES = (
@@ -471,3 +471,91 @@ def test_strangers_in_a_file_of_items_are_told_with_their_place_in_the_file(char
     result = charlm("evaluate", "--file", "-", text=text.encode())
     assert result.exit_code == 2
     assert f"'\u20ac' (U+20AC) at position {text.index(chr(0x20AC))}" in result.stderr
+
+
+# -------------------------------------------------------------------------------------- without unknown characters
+
+
+STRANGE = "\u20acThe fox\u20ac said\u0151 it."
+KNOWN = "The fox said it."
+SKIPPED = [
+    {"character": "\u20ac", "position": 0, "count": 2},
+    {"character": "\u0151", "position": 14, "count": 1},
+]
+
+
+@pytest.fixture
+def with_unk(charlm: Run, tmp_path: Path) -> str:
+    """Return the name of a Markov model that reads rare characters as unknown."""
+    (tmp_path / "text.txt").write_text(TEXT + "\u20ac", encoding="utf-8", newline="")
+    (tmp_path / "markov.yaml").write_text(MARKOV.replace("text.txt", "text.txt, minimum_count: 2"), encoding="utf-8")
+    assert charlm("train", "--config", "markov.yaml", "--quiet").exit_code == 0
+    return "markov"
+
+
+@pytest.mark.parametrize("model", ["counted", "with_unk", "lstm"])
+def test_a_text_scores_as_without_the_characters_that_are_skipped(
+    model: str, charlm: Run, trained: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name = str(trained[model]) if model in trained else request.getfixturevalue(model)
+    (tmp_path / "own.txt").write_text(STRANGE, encoding="utf-8")
+    (tmp_path / "known.txt").write_text(KNOWN, encoding="utf-8")
+    told = "charlm: own.txt: skipped: '\u20ac' (U+20AC) at position 0, 2 times, '\u0151' (U+0151) at position 14\n"
+    score = figures(charlm, "-c", name, "--file", "own.txt", "--skip-unknown", "--baselines", told=told)
+    known = figures(charlm, "-c", name, "--file", "known.txt", "--baselines")
+
+    assert score.pop("text") == "own.txt"
+    assert known.pop("text") == "known.txt"
+    assert (score.pop("skipped_characters"), score.pop("skipped")) == (3, SKIPPED)
+    assert score == known
+    assert score["bits_per_byte"] is not None
+    arguments = ("evaluate", "-c", name, "--per-character", "--file")
+    assert charlm(*arguments, "own.txt", "--skip-unknown").stdout == charlm(*arguments, "known.txt").stdout
+    shown = charlm("evaluate", "-c", name, "--file", "own.txt", "--skip-unknown")
+    assert (table(shown.stdout)["skipped characters"], shown.stderr) == ("3", told)
+
+
+def test_where_nothing_is_unknown_nothing_is_skipped_and_that_is_told(counted: str, charlm: Run) -> None:
+    score = figures(charlm, "--file", "text.txt", "--skip-unknown")
+    assert (score.pop("skipped_characters"), score.pop("skipped")) == (0, [])
+    assert score == figures(charlm, "--file", "text.txt")
+
+
+def test_one_character_that_is_left_is_too_little_to_score(counted: str, charlm: Run) -> None:
+    result = charlm("evaluate", "--file", "-", "--skip-unknown", text="\u20aca".encode())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[0] == "charlm: standard input: skipped: '\u20ac' (U+20AC) at position 0"
+    assert "two characters or more" in result.stderr
+
+
+def test_bytes_are_never_skipped(charlm: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    (tmp_path / "bytes.yaml").write_text(MARKOV.replace("text.txt", "text.txt, unit: byte"), encoding="utf-8")
+    assert charlm("train", "--config", "bytes.yaml", "--quiet").exit_code == 0
+    score = figures(charlm, "--file", "-", "--skip-unknown", text=STRANGE.encode())
+    assert (score["characters"], score["skipped_characters"]) == (len(STRANGE.encode()) - 1, 0)
+
+
+def test_items_are_scored_without_unknown_characters_and_without_those_that_become_empty(
+    charlm: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "names.txt").write_text(NAMES * 3, encoding="utf-8")
+    (tmp_path / "items.yaml").write_text(ITEMS, encoding="utf-8")
+    assert charlm("train", "--config", "items.yaml").exit_code == 0
+    strange = "b\u20acob\r\n\u20ac\u20ac\r\nann ann\r\n".encode()
+    told = "charlm: standard input: skipped: '\u20ac' (U+20AC) at position 1, 3 times, ' ' (U+0020) at position 13\n"
+    score = figures(charlm, "--file", "-", "--skip-unknown", text=strange, told=told)
+    assert [each["count"] for each in score.pop("skipped")] == [3, 1]
+    assert score.pop("skipped_characters") == 4
+    assert score == figures(charlm, "--file", "-", text=b"bob\nannann\n")
+
+
+@pytest.mark.slow
+def test_a_process_skips_and_says_what(counted: str, tmp_path: Path) -> None:
+    (tmp_path / "own.txt").write_text(STRANGE, encoding="utf-8")
+    arguments = ("evaluate", "--file", "own.txt", "--json")
+    refused = run_in_shell(tmp_path, *arguments, redirect="")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.endswith(" `charlm evaluate --skip-unknown` scores the text without such characters.\n")
+    process = run_in_shell(tmp_path, *arguments, "--skip-unknown", redirect="2>&-")
+    assert (process.returncode, json.loads(process.stdout)["skipped"]) == (0, SKIPPED)
