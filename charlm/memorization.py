@@ -72,7 +72,7 @@ class Memorization:
         return self.vocabulary.end is not None and len(ids) > 1 and bool(ids[-1] == self.vocabulary.end)
 
 
-def compare(checkpoint: Checkpoint, samples: Sequence[Ids]) -> Memorization:
-    """Look up samples, ids (N,) each, in the model's training text; raises TextError when it is missing or changed."""
-    training = read_corpus(checkpoint, "training").train
+def compare(checkpoint: Checkpoint, samples: Sequence[Ids], corpus: Sequence[str] | None = None) -> Memorization:
+    """Look up samples, ids (N,) each, in the model's training text; finds ``corpus`` and raises like `read_corpus`."""
+    training = read_corpus(checkpoint, "training", corpus).train
     return Memorization(checkpoint.vocabulary, samples, [novelty(ids, training) for ids in samples])

@@ -1,26 +1,30 @@
 """The text that a model was trained on, read again and verified by its digest.
 
 A checkpoint may come from anyone. Only the files that it records are opened, no pattern in it is searched for, and no
-more is read of each file than was read in training.
+more is read of each file than was read in training. Where the text has moved, a caller names its files himself; these
+are found and opened as those of a config are.
 """
 
 import glob
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.checkpoint.corpus_identity import MOST_FILES, MOST_REPEATS, CorpusIdentity
 from charlm.errors import TextError, UnknownCharactersError
 from charlm.text.corpus import Corpus
-from charlm.text.files import MissingFileError, TextFile, check_size, files_here, listed, stored_size
+from charlm.text.files import MissingFileError, TextFile, check_size, files_here, find_files, listed, stored_size
 from charlm.text.vocabulary import Ids
 
 
-def read_corpus(checkpoint: Checkpoint, split: str) -> Corpus:
+def read_corpus(checkpoint: Checkpoint, split: str, corpus: Sequence[str] | None = None) -> Corpus:
     """Return the text that the model was trained on; ``split`` names the requested part in errors.
 
-    Raises TextError when the text is missing or has changed since training.
+    ``corpus`` names its files, as paths and globs in the order of training, where they are no longer those that the
+    checkpoint records. Raises TextError when the text is missing, or is not the one that was trained on.
     """
+    if corpus:
+        return _given(checkpoint, corpus)
     identity, unreadable = checkpoint.corpus, f"the {split} text of this model cannot be read:"
     try:
         files = list(_recorded_files(identity))
@@ -29,6 +33,16 @@ def read_corpus(checkpoint: Checkpoint, split: str) -> Corpus:
         raise _lost(f"{unreadable} {listed(identity.path)} is not the text of its vocabulary.") from error
     except TextError as error:
         raise _lost(f"{unreadable} {error}") from error
+
+
+def _given(checkpoint: Checkpoint, corpus: Sequence[str]) -> Corpus:
+    """Return the text of the files that a caller names; raises TextError unless it is the one that was trained on."""
+    try:
+        files = list(map(TextFile, find_files(corpus)))
+        return Corpus.read_files(files, checkpoint.config.data, checkpoint.vocabulary, checkpoint.corpus.sha256)
+    except TextError as error:
+        remedy = "Name the text that the model was trained on, unchanged; several files in the order of training."
+        raise TextError(str(error), remedy, field="corpus") from error
 
 
 def split_of(corpus: Corpus, split: str) -> Ids:
@@ -74,4 +88,4 @@ def _why_no_other(identity: CorpusIdentity, name: str) -> str:
 
 
 def _lost(problem: str) -> TextError:
-    return TextError(problem, "Restore the corpus, or use another text.", kind="no corpus")
+    return TextError(problem, "Restore the corpus, give its files as corpus, or use another text.", kind="no corpus")

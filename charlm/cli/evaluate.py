@@ -11,7 +11,9 @@ from charlm.cli.display import facts, say, show, write
 from charlm.cli.loading import (
     LARGEST,
     CheckpointOption,
+    CorpusOption,
     DeviceOption,
+    check_corpus_is_read,
     encode_file,
     open_model,
 )
@@ -37,6 +39,7 @@ def evaluate(
         str | None,
         typer.Option("--file", metavar="FILE", help="Score this text, or standard input (-), in one lane."),
     ] = None,
+    corpus: CorpusOption = None,
     skip_unknown: Annotated[
         bool,
         typer.Option(
@@ -86,12 +89,13 @@ def evaluate(
         raise ConfigError("--file and --split exclude each other. Give one of them.")
     if skip_unknown and file is None:
         raise ConfigError("--skip-unknown: a split is read as in training. Give a text with --file.")
+    check_corpus_is_read(corpus, read=file is None or baselines, otherwise="without --file, or with --baselines")
     if per_character and (json_ or baselines or lanes not in (None, 1)):
         raise ConfigError("--per-character excludes --json and --baselines, and needs one lane. Leave the others out.")
     path, opened = open_checkpoint(checkpoint)
     part = (split or Split.validation).value
-    corpus = read_corpus(opened, part) if file is None else None
-    ids, unknown = (split_of(corpus, part), []) if corpus else _read(opened, str(file), skip_unknown)
+    own = read_corpus(opened, part, corpus) if file is None else None
+    ids, unknown = (split_of(own, part), []) if own else _read(opened, str(file), skip_unknown)
     usual = 1 if file is not None or per_character else opened.config.training.evaluation_lanes
     streams = evaluation_streams(ids, lanes or usual, opened.vocabulary.end)
     model = open_model(opened, device)
@@ -102,7 +106,7 @@ def evaluate(
         show_surprisal(model, opened.vocabulary, streams)
         return
     score = score_of(model, opened.vocabulary, streams)
-    beside = baseline_bits(corpus or read_corpus(opened, "training"), ids, streams) if baselines else {}
+    beside = baseline_bits(own or read_corpus(opened, "training", corpus), ids, streams) if baselines else {}
     figures = _figures(score)
     if skip_unknown:
         figures["skipped_characters"] = sum(each.count for each in unknown)

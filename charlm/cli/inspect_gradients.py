@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import typer
 
 from charlm.cli.delivery import Format, as_csv, as_json, deliver, refuse_binary_on_terminal
-from charlm.cli.loading import pictures, read_file, read_split, read_text, unescape
+from charlm.cli.loading import (
+    CorpusOption,
+    check_corpus_is_read,
+    pictures,
+    read_file,
+    read_text,
+    read_validation,
+    unescape,
+)
 from charlm.errors import ConfigError
 from charlm.text.printable import escaped
 
@@ -59,6 +67,7 @@ def inspect_gradients(
         str | None,
         typer.Option(metavar="FILE", help="Read this text instead of each model's own validation text."),
     ] = None,
+    corpus: CorpusOption = None,
     text: Annotated[
         str | None,
         typer.Option(
@@ -82,10 +91,13 @@ def inspect_gradients(
         )
     if file == "-" and len(checkpoint or ()) + len(config or ()) > 1:
         raise ConfigError("--file -: several models cannot share standard input. Save the text as a file.")
+    trained: list[str | None] = [*(checkpoint or [])] or ([] if config else [None])
+    read = bool(trained) and text is None and file is None
+    check_corpus_is_read(corpus, read=read, otherwise="for a checkpoint, without --text and --file")
     chosen = Format(format_)
     refuse_binary_on_terminal(chosen, output)
-    names: list[str | None] = [*(checkpoint or [])] or ([] if config else [None])
-    subjects = [_trained(name, file, text) for name in names] + [_untrained(path, file, text) for path in config or ()]
+    subjects = [_trained(name, file, text, corpus) for name in trained]
+    subjects += [_untrained(path, file, text) for path in config or ()]
     named = _named(subjects)
     if text is None:
         by_lag = {name: gradient_by_lag(each.network, each.ids, lags, positions) for name, each in named}
@@ -97,7 +109,7 @@ def inspect_gradients(
         deliver(_saliency(by_character, chosen), output)
 
 
-def _trained(name: str | None, file: str | None, text: str | None) -> Subject:
+def _trained(name: str | None, file: str | None, text: str | None, corpus: list[str] | None) -> Subject:
     from charlm.models.network import RecurrentNetwork
     from charlm.runs.lookup import open_checkpoint
 
@@ -110,7 +122,7 @@ def _trained(name: str | None, file: str | None, text: str | None) -> Subject:
     elif file is not None:
         ids = read_file(file, opened.config.data, opened.vocabulary)
     else:
-        ids = read_split(opened, "validation")
+        ids = read_validation(opened, corpus)
     return Subject(name or path.parent.name, network, opened.vocabulary, ids)
 
 

@@ -7,7 +7,15 @@ import typer
 
 from charlm.architectures import ARCHITECTURES
 from charlm.cli.delivery import Format
-from charlm.cli.loading import LARGEST, CheckpointOption, read_file, read_split, read_text
+from charlm.cli.loading import (
+    LARGEST,
+    CheckpointOption,
+    CorpusOption,
+    check_corpus_is_read,
+    read_file,
+    read_text,
+    read_validation,
+)
 from charlm.cli.loading import unescape as unescaped
 from charlm.errors import ConfigError
 
@@ -32,6 +40,7 @@ def inspect_hidden(
         str | None,
         typer.Option(metavar="FILE", help="Read the text from a file, or from standard input (-)."),
     ] = None,
+    corpus: CorpusOption = None,
     unit: Annotated[
         list[str] | None,
         typer.Option(metavar="LAYER:INDEX", help="A unit to trace, counted from 0; repeatable.", show_default=False),
@@ -89,11 +98,12 @@ def inspect_hidden(
         raise ConfigError("--unit excludes --find and --ablate. Leave --unit out, or leave the others out.")
     if ablate is not None and (signal is not None or layers is not None):
         raise ConfigError("--ablate excludes --signal and --layers, because it holds hidden units. Leave them out.")
-    path, opened = open_checkpoint(checkpoint)
     given = text is not None or file is not None
+    check_corpus_is_read(corpus, read=not given, otherwise="without --text and --file")
+    path, opened = open_checkpoint(checkpoint)
     searching = find is not None or ablate is not None
     usual = _SEARCHED if searching else _READ.get(format_)
-    ids = _read(opened, text, file)[: max_characters or (None if given else usual)]
+    ids = _read(opened, text, file, corpus)[: max_characters or (None if given else usual)]
     if searching:
         selection = TraceSelection(_signals(signal, everything=True), layers)
         unit_search.search(opened, ids, unit_search.Search(find, ablate or [], selection), format_, output)
@@ -109,9 +119,9 @@ def _signals(signal: list[str] | None, *, everything: bool) -> list[str] | None:
     return None if "all" in signal else list(dict.fromkeys(signal))
 
 
-def _read(checkpoint: "Checkpoint", text: str | None, file: str | None) -> "Ids":
+def _read(checkpoint: "Checkpoint", text: str | None, file: str | None, corpus: list[str] | None) -> "Ids":
     if file is not None:
         return read_file(file, checkpoint.config.data, checkpoint.vocabulary)
     if text is None:
-        return read_split(checkpoint, "validation")
+        return read_validation(checkpoint, corpus)
     return read_text(unescaped(text), checkpoint.vocabulary)

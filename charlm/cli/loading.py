@@ -34,6 +34,17 @@ DeviceOption = Annotated[
     typer.Option("--device", help="cpu uses NumPy and needs no torch; cuda, cuda:N and mps use torch."),
 ]
 
+CorpusOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--corpus",
+        metavar="PATH",
+        help="The text that the model was trained on, if it is not where it was: a file or a glob; repeatable. It must "
+        "be unchanged.",
+        show_default=False,
+    ),
+]
+
 LARGEST = 1_000_000_000
 """Largest count that an option accepts."""
 
@@ -113,11 +124,19 @@ def read_prompt(name: str, checkpoint: "Checkpoint") -> str:
     return text.rstrip("\r\n") if checkpoint.config.data.documents == "line" else text
 
 
-def read_split(checkpoint: "Checkpoint", split: str) -> "Ids":
-    """Return the ids of the model's own validation or test text; the corpus must be unchanged."""
+def read_validation(checkpoint: "Checkpoint", corpus: list[str] | None) -> "Ids":
+    """Return the ids of the model's own validation text, from the files of --corpus where they are given."""
     from charlm.checkpoint.corpus import read_corpus, split_of
 
-    return split_of(read_corpus(checkpoint, split), split)
+    return split_of(read_corpus(checkpoint, "validation", corpus), "validation")
+
+
+def check_corpus_is_read(corpus: list[str] | None, *, read: bool, otherwise: str) -> None:
+    """Raise ConfigError for --corpus where a command does not read it; ``otherwise`` says when it would."""
+    if corpus and not read:
+        raise ConfigError(
+            f"--corpus: the text that the model was trained on is read only {otherwise}. Leave --corpus out."
+        )
 
 
 def pictures() -> ModuleType:

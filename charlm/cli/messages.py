@@ -25,7 +25,8 @@ REMEDIES: dict[str, str | Callable[..., str]] = {
     "fixed at start, counted": "Restore the settings that are fixed at start, or start a new run with another --name.",
     "foreign folder": "Choose another --name, or another folder with --set run.directory=FOLDER.",
     "no config": "`charlm config init` prints one to start from.",
-    "no corpus": "Restore the corpus, or give another text with --file if the command has that option.",
+    "no corpus": "Restore the corpus, name its files with --corpus, or give another text with --file if the command "
+    "has that option.",
     "no curves": "Free some space, move the existing files away, or train without --tensorboard.",
     "no folder of runs": "Train one with `charlm train --config FILE`, or name their folder with --directory.",
     "no latest run": "Train one with `charlm train --config FILE`, or name a checkpoint with --checkpoint.",

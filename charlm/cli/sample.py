@@ -13,7 +13,9 @@ from charlm.cli.display import say, show, write
 from charlm.cli.loading import (
     LARGEST,
     CheckpointOption,
+    CorpusOption,
     DeviceOption,
+    check_corpus_is_read,
     open_model,
     read_prompt,
     say_unknown,
@@ -86,6 +88,7 @@ def sample(
         bool,
         typer.Option("--novelty", help="Mark what appears verbatim in the training text, and report how much is new."),
     ] = False,
+    corpus: CorpusOption = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of plain text.")] = False,
     device: DeviceOption = "cpu",
 ) -> None:
@@ -101,6 +104,7 @@ def sample(
         raise ConfigError("--next generates no text. Leave --stop, --num-samples and --novelty out.")
     if novelty and stop is not None:
         raise ConfigError("--novelty compares whole samples. Leave --stop out, or choose a --length.")
+    check_corpus_is_read(corpus, read=novelty, otherwise="with --novelty")
     if next_ is None and (json_ or novelty or num_samples > 1):
         _check_fits(length, num_samples)
     options = SamplingOptions(temperature, top_k, top_p)
@@ -117,7 +121,7 @@ def sample(
         _show_next(model, opened, before, options, next_, json_)
     elif json_ or novelty:
         samples = columns(islice(rows, length), num_samples)
-        found = _comparison(opened, map(writer.item, samples)) if novelty else None
+        found = _comparison(opened, map(writer.item, samples), corpus) if novelty else None
         if found and not json_:
             _show_comparison(found, writer.between)
             return
@@ -154,10 +158,10 @@ def _show_next(
     show_next(next_probabilities(model, vocabulary, prompt, options), vocabulary, count, json_)
 
 
-def _comparison(checkpoint: "Checkpoint", samples: "Iterable[Ids]") -> "Memorization":
+def _comparison(checkpoint: "Checkpoint", samples: "Iterable[Ids]", corpus: list[str] | None) -> "Memorization":
     from charlm.memorization import compare
 
-    return compare(checkpoint, list(samples))
+    return compare(checkpoint, list(samples), corpus)
 
 
 def _show_comparison(found: "Memorization", between: str) -> None:

@@ -220,6 +220,70 @@ def test_an_older_checkpoint_searches_for_no_pattern(watch: Watch) -> None:
     assert opened == []
 
 
+# What a caller names
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["recorded", "older"])
+@pytest.mark.parametrize("documents", [None, "file"])
+def test_a_text_that_has_moved_is_read_where_a_caller_says(
+    documents: str | None, older: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        written(f"texts/{number}.txt", TEXT[: 50 * number])
+    written("0.txt")
+    checkpoint = counted("texts/*.txt", "0.txt", documents=documents)
+    expected = read_corpus(checkpoint, "validation")
+    shutil.move("texts", "moved")
+    shutil.move("0.txt", "moved/last.txt")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    checkpoint = of_an_older_format(checkpoint) if older else checkpoint
+    refusal(checkpoint)
+    corpus = read_corpus(checkpoint, "validation", ["../moved/[0-9].txt", str(tmp_path / "moved/last.txt")])
+
+    assert corpus.ids.tolist() == expected.ids.tolist()
+    assert (corpus.validation_start, corpus.vocabulary) == (expected.validation_start, checkpoint.vocabulary)
+
+
+OTHERS: dict[str, tuple[list[str], str]] = {
+    "another text": (["other.txt"], "other.txt: the text has changed since training."),
+    "a text of other characters": (["strange.txt"], "strange.txt: the text has changed since training."),
+    "a part of the text": (["one.txt"], "one.txt: the text has changed since training."),
+    "another order": (["two.txt", "one.txt"], "two.txt, one.txt: the text has changed since training."),
+    "an empty text": (["empty.txt"], "empty.txt: the text has changed since training."),
+    "bytes that are no text": (["bytes.txt"], "bytes.txt: byte 0xff at offset 0 is not utf-8"),
+    "a missing file": (["nope.txt"], "nope.txt: no such file (looked in "),
+    "a glob of nothing": (["nope*.txt"], "nope*.txt: no such file (looked in "),
+    "a folder": (["folder"], "folder: this is a folder"),
+    "a pipe": (["pipe"], "pipe: not a regular file"),
+}
+
+
+@pytest.mark.parametrize(("paths", "words"), OTHERS.values(), ids=OTHERS)
+def test_any_other_text_that_a_caller_names_is_refused(paths: list[str], words: str) -> None:
+    written("one.txt")
+    written("two.txt", TEXT[:99])
+    checkpoint = counted("one.txt", "two.txt")
+    for name, content in {"other": TEXT.upper(), "strange": TEXT + "\u20ac", "empty": ""}.items():
+        written(f"{name}.txt", content)
+    Path("bytes.txt").write_bytes(b"\xff\xfe")
+    Path("folder").mkdir()
+    os.mkfifo("pipe")
+
+    with pytest.raises(TextError) as caught:
+        read_corpus(checkpoint, "validation", paths)
+    assert str(caught.value).startswith(f"corpus: {words}")
+    assert str(caught.value).endswith(
+        " Name the text that the model was trained on, unchanged; several files in the order of training."
+    )
+
+
+def test_what_the_checkpoint_records_is_not_looked_at_where_a_caller_names_the_text() -> None:
+    written("one.txt")
+    checkpoint = recording(counted("one.txt"), files=["/proc/kmsg"], sizes=[0], path=["/**/*"])
+    assert read_corpus(checkpoint, "validation", ["one.txt"]).sha256 == checkpoint.corpus.sha256
+
+
 # What is refused
 
 
@@ -238,7 +302,7 @@ def test_a_text_that_has_moved_is_named_where_it_was_and_not_opened_where_it_may
     monkeypatch.chdir("moved")
     assert (
         f"{gone}: no such file. data/text.txt in this folder may be the same text, but only the recorded file is read. "
-        "Restore the corpus, or use another text."
+        "Restore the corpus, give its files as corpus, or use another text."
     ) in refusal(checkpoint)
     assert opened == []
 

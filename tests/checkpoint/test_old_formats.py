@@ -250,6 +250,24 @@ def test_it_scores_its_validation_text_the_same(name: str) -> None:
     assert json.loads(result.stdout)["nats_per_character"] == pytest.approx(expected, abs=CLOSE)
 
 
+@every_file
+def test_it_reads_its_text_in_another_folder_where_that_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, here = str((FROZEN / name).absolute()), CliRunner().invoke(app, ["evaluate", "-c", str(FROZEN / name)])
+    shutil.copy(TEXT, tmp_path / "moved.txt")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    lost = CliRunner().invoke(app, ["evaluate", "-c", checkpoint])
+    found = CliRunner().invoke(app, ["evaluate", "-c", checkpoint, "--corpus", "../*.txt"])
+
+    assert (lost.exit_code, lost.stdout) == (2, "")
+    assert f"{TEXT}: no such file." in lost.stderr
+    assert "--corpus" in lost.stderr
+    assert found.exit_code == here.exit_code == 0
+    assert found.stdout.splitlines()[1:] == here.stdout.splitlines()[1:]
+
+
 @every_full_file
 def test_it_trains_on_with_the_same_losses(name: str) -> None:
     checkpoint = without_dropout(Checkpoint.load(FROZEN / name))

@@ -342,6 +342,37 @@ CORPORA = [
         ("validation", "text.txt", "changed", "--file"),
         holding("text.txt", (TEXT + "\u20ac").encode()),
     ),
+    Mistake("a corpus of another text", "evaluate --corpus foreign", 2, ("--corpus: foreign", "has changed")),
+    Mistake(
+        "a corpus of another text to compare with",
+        "sample --novelty --seed 1 --corpus foreign",
+        2,
+        ("--corpus: foreign", "has changed", "trained on"),
+    ),
+    Mistake(
+        "a corpus and another file", "inspect-hidden --corpus text.txt --corpus one", 2, ("--corpus: text.txt, one",)
+    ),
+    Mistake("a missing corpus", "evaluate --corpus nope", 2, ("--corpus: nope", "no such file")),
+    Mistake("a folder as corpus", "inspect-gradients --corpus folder", 2, ("--corpus: folder", "'folder/*.txt'")),
+    Mistake("a binary corpus", "evaluate --corpus all-bytes", 2, ("--corpus: all-bytes", "0x80", "offset 128")),
+    Mistake(
+        "a corpus for a text of one's own",
+        "evaluate --file text.txt --corpus text.txt",
+        2,
+        ("--corpus", "without --file", "--baselines"),
+    ),
+    Mistake("a corpus for a sample", "sample --corpus text.txt", 2, ("--corpus", "--novelty")),
+    Mistake("a corpus for a prediction", "sample --next 3 --corpus text.txt", 2, ("--corpus", "--novelty")),
+    Mistake("a corpus besides a text", "inspect-hidden --text a --corpus text.txt", 2, ("--corpus", "--text")),
+    Mistake("a corpus besides a file", "inspect-hidden --file one --corpus text.txt", 2, ("--corpus", "--file")),
+    Mistake("a corpus for a saliency", "inspect-gradients --text a --corpus text.txt", 2, ("--corpus", "--text")),
+    Mistake(
+        "a corpus of an untrained model",
+        "inspect-gradients --config tiny.yaml --corpus text.txt",
+        2,
+        ("--corpus", "checkpoint"),
+    ),
+    Mistake("a corpus that is gone", "evaluate", 2, ("text.txt", "no such file", "--corpus"), without("text.txt")),
     Mistake(
         "scoring a corpus that has shrunk to nothing",
         "evaluate",

@@ -131,6 +131,27 @@ def test_the_recorded_text_is_read_from_anywhere(run: Command, command: str, fol
     assert_messages_readable(outcome)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_text_that_was_moved_is_read_where_the_user_says(run: Command, command: str, folder: Path) -> None:
+    hostile(folder, [str(folder / "text.txt")], [len(TEXT)])
+    (folder / "own").mkdir()
+    arguments = [argument.replace("text.txt", "own/few.txt") for argument in COMMANDS[command]]
+    (folder / "own/few.txt").write_bytes(TEXT[:99].encode())
+    before = run(folder, *arguments)
+    (folder / "moved").mkdir()
+    (folder / "text.txt").rename(folder / "moved/old.txt")
+    lost = run(folder, *arguments)
+    found = run(folder, *arguments, "--corpus", "moved/*.txt")
+    other = run(folder, *arguments, "--corpus", "own/few.txt")
+
+    assert before.code == 0, before
+    assert_refused(lost, 2)
+    assert "name its files with --corpus" in lost.stderr
+    assert found == before
+    assert_refused(other, 2)
+    assert other.stderr.startswith("charlm: --corpus: own/few.txt: the text has changed since training.")
+
+
 def test_a_run_in_a_folder_that_was_moved_is_resumed_and_then_read_there(run: Command, folder: Path) -> None:
     arguments = ("train", "--config", "tiny.yaml", "--quiet")
     assert run(folder, *arguments, "--name", "new").code == 0
