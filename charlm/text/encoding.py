@@ -2,7 +2,7 @@
 
 Characters that the vocabulary lacks are read as ``<unk>`` where it has that symbol, skipped where the caller asks for
 it, and otherwise refused. Skipped characters are removed before the text is cut into items, so what is left reads as
-if they had never been there.
+if they had never been there; white space is removed afterwards, because it may separate items.
 """
 
 from collections.abc import Iterable, Iterator

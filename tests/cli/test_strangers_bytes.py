@@ -81,6 +81,10 @@ LINES: dict[str, list[list[str]]] = {
         ["-c", MARKOV, "--file", f"{BAD}.txt", "--json"],
         ["-c", MARKOV, "--file", f"{BAD}.txt", "--per-character"],
         ["-c", MARKOV, "--file", BAD],
+        ["-c", MARKOV, "--file", f"lstm{BAD}.yaml", "--skip-unknown"],
+        ["-c", MARKOV, "--corpus", f"{BAD}.txt"],
+        ["-c", MARKOV, "--corpus", f"lstm{BAD}.yaml"],
+        ["-c", MARKOV, "--corpus", f"{BAD}*"],
     ],
     "vocabulary": [
         ["--file", f"{BAD}.txt"],
