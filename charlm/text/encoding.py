@@ -105,8 +105,10 @@ def _encode(
 
 def _without_empty_items(ids: Ids, end: int | None) -> Ids:
     """Return the ids with one ``<end>`` where several are adjacent, because what was between them is skipped."""
+    if end is None:
+        return ids
     ends = ids == end
-    return ids[np.r_[True, ~(ends[1:] & ends[:-1])]] if end is not None else ids
+    return ids[np.r_[True, ~(ends[1:] & ends[:-1])]]
 
 
 def _refused(source: str, error: UnknownCharactersError) -> UnknownCharactersError:
