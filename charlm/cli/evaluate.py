@@ -119,11 +119,15 @@ def evaluate(
     fresh = "1, from a fresh state" if streams.lanes == 1 else f"{streams.lanes}, each from a fresh state"
     show(facts(f"{path} on {source}", [*rows, ("lanes", fresh)]))
     if baselines:
-        from charlm.cli.bars import bars
+        _show_baselines(beside | {f"this {opened.config.model.kind}": score.bits_per_character}, opened)
 
-        show(bars("bits per character", beside | {f"this {opened.config.model.kind}": score.bits_per_character}))
-        if opened.vocabulary.end is not None:
-            say("charlm: xz is left out: separate items have no order, from which xz would profit.")
+
+def _show_baselines(bits: "dict[str, float]", checkpoint: "Checkpoint") -> None:
+    from charlm.cli.bars import bars
+
+    show(bars("bits per character", bits))
+    if checkpoint.vocabulary.end is not None:
+        say("charlm: xz is left out: separate items have no order, from which xz would profit.")
 
 
 def _read(checkpoint: "Checkpoint", file: str, skip_unknown: bool) -> "tuple[Ids, list[UnknownCharacter]]":

@@ -71,7 +71,8 @@ class Corpus:
         hashes = ItemHashes() if data.meant().split == "random" else None
         counts, digest, sizes = _count(files, data, hashes)
         if sha256 not in (None, digest):
-            raise TextError(f"{listed([file.path for file in files])}: the text has changed since training.")
+            names = listed([file.path for file in files])
+            raise TextError(f"{names}: this is not, or no longer, the text that the model was trained on.")
         vocabulary = vocabulary or _vocabulary_of(counts, data)
         arrangement = None if hashes is None else hashes.arranged(data.validation_fraction, data.test_fraction)
         ids = _encode(files, data, vocabulary, int(counts.sum()), arrangement)

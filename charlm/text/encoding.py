@@ -31,7 +31,7 @@ def encode_bytes(
     left of it, and UnknownCharactersError for characters outside a vocabulary without ``<unk>`` unless they are
     skipped.
     """
-    return _encode(text_pieces(pieces, source, data), source, data, _Strangers(vocabulary, skip_unknown))
+    return _encode(text_pieces(pieces, source, data), source, data, _UnknownCharacters(vocabulary, skip_unknown))
 
 
 def encode_text(
@@ -41,10 +41,10 @@ def encode_text(
     if data.unit == "byte":
         text_bytes = text.encode("utf-8", "surrogateescape")
         return encode_bytes([text_bytes], "text", data, vocabulary, skip_unknown=skip_unknown)
-    return _encode(normalized([text], data.normalization), "text", data, _Strangers(vocabulary, skip_unknown))
+    return _encode(normalized([text], data.normalization), "text", data, _UnknownCharacters(vocabulary, skip_unknown))
 
 
-class _Strangers:
+class _UnknownCharacters:
     """Finds the characters of a text that a vocabulary lacks, and removes them where they are skipped.
 
     White space between separate items is not among them; so it is looked for after the text is cut into items.
@@ -89,7 +89,7 @@ class _Strangers:
 
 
 def _encode(
-    texts: Iterable[str], source: str, data: DataConfig, strangers: _Strangers
+    texts: Iterable[str], source: str, data: DataConfig, strangers: _UnknownCharacters
 ) -> tuple[Ids, list[UnknownCharacter]]:
     """Encode a text given in pieces, already decoded and normalized."""
     vocabulary = strangers.vocabulary

@@ -187,7 +187,7 @@ def test_a_file_that_was_named_twice_is_read_twice_and_no_other_is() -> None:
     checkpoint = counted("one.txt", "two.txt", "one.txt")
     assert read_corpus(checkpoint, "validation").sha256 == checkpoint.corpus.sha256
 
-    assert "has changed" in refusal(recording(checkpoint, files=[one, two], sizes=[len(TEXT)] * 2))
+    assert "no longer, the text" in refusal(recording(checkpoint, files=[one, two], sizes=[len(TEXT)] * 2))
 
 
 def test_the_config_of_a_checkpoint_names_nothing_that_is_opened(watch: Watch) -> None:
@@ -246,11 +246,17 @@ def test_a_text_that_has_moved_is_read_where_a_caller_says(
 
 
 OTHERS: dict[str, tuple[list[str], str]] = {
-    "another text": (["other.txt"], "other.txt: the text has changed since training."),
-    "a text of other characters": (["strange.txt"], "strange.txt: the text has changed since training."),
-    "a part of the text": (["one.txt"], "one.txt: the text has changed since training."),
-    "another order": (["two.txt", "one.txt"], "two.txt, one.txt: the text has changed since training."),
-    "an empty text": (["empty.txt"], "empty.txt: the text has changed since training."),
+    "another text": (["other.txt"], "other.txt: this is not, or no longer, the text that the model was trained on."),
+    "a text of other characters": (
+        ["strange.txt"],
+        "strange.txt: this is not, or no longer, the text that the model was trained on.",
+    ),
+    "a part of the text": (["one.txt"], "one.txt: this is not, or no longer, the text that the model was trained on."),
+    "another order": (
+        ["two.txt", "one.txt"],
+        "two.txt, one.txt: this is not, or no longer, the text that the model was trained on.",
+    ),
+    "an empty text": (["empty.txt"], "empty.txt: this is not, or no longer, the text that the model was trained on."),
     "bytes that are no text": (["bytes.txt"], "bytes.txt: byte 0xff at offset 0 is not utf-8"),
     "a missing file": (["nope.txt"], "nope.txt: no such file (looked in "),
     "a glob of nothing": (["nope*.txt"], "nope*.txt: no such file (looked in "),
@@ -323,7 +329,7 @@ def test_a_file_of_the_same_size_has_changed_by_its_digest() -> None:
     checkpoint = counted("text.txt")
     written("text.txt", TEXT.replace("fox", "box"))
 
-    assert f"{path}: the text has changed since training" in refusal(checkpoint)
+    assert f"{path}: this is not, or no longer, the text that the model was trained on" in refusal(checkpoint)
 
 
 def test_no_more_is_read_than_was_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,9 @@ def test_a_text_that_was_moved_is_read_where_the_user_says(run: Command, command
     assert "name its files with --corpus" in lost.stderr
     assert found == before
     assert_refused(other, 2)
-    assert other.stderr.startswith("charlm: --corpus: own/few.txt: the text has changed since training.")
+    assert other.stderr.startswith(
+        "charlm: --corpus: own/few.txt: this is not, or no longer, the text that the model was trained on."
+    )
 
 
 def test_a_run_in_a_folder_that_was_moved_is_resumed_and_then_read_there(run: Command, folder: Path) -> None:
