@@ -163,9 +163,10 @@ def train_run(
     page = RunPage(run, trainer.config, trainer.corpus, environment(trainer.device))
 
     def write_page(_: Mapping[str, Any]) -> None:
-        page.write(advice_on(trainer, run) if trainer.finished else ())
+        page.write(advice_on(trainer, run) if trainer.finished else (), training=not trainer.finished)
 
     with ExitStack() as files:
+        files.callback(page.settle)
         kept: list[OnEvaluation] = [write_page]
         if curves is not None:
             kept.append(files.enter_context(closing(curves(run.path, run.metrics()))).add)

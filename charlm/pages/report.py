@@ -17,6 +17,8 @@ _LONGEST_SAMPLE = 1000
 """Number of characters of a sample that are shown."""
 _ROWS = 200
 """Number of evaluations in the table."""
+_REFRESH = 10
+"""Seconds after which the page of a run in training is loaded again."""
 _LONGEST_VALUE = 2000
 """Number of characters of a setting, or of a value of the environment, that are shown."""
 
@@ -33,12 +35,14 @@ def report_page(
     baselines: Mapping[str, float],
     advice: Sequence[str] = (),
     courses: Courses | None = None,
+    training: bool = False,
 ) -> str:
     """Return the report of a run; the same input gives the same bytes.
 
     ``environment`` contains versions and hardware, ``baselines`` the bits per character of other models on the same
     text, and ``advice`` sentences on what to try next. Where the page of a growing history is written again and again,
-    the same ``courses`` save reading all evaluations each time.
+    the same ``courses`` save reading all evaluations each time; while the run is ``training``, a browser loads the
+    page again every few seconds.
     """
     courses = courses or Courses()
     courses.follow(history.evaluations)
@@ -46,6 +50,7 @@ def report_page(
     return render(
         "report.html",
         name=readable(history.name),
+        refresh=_REFRESH if training else None,
         summary=_summary(history, best),
         loss=_loss(courses, baselines),
         charts=_small_charts(courses),

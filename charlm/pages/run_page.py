@@ -1,5 +1,6 @@
 """A run's page, ``report.html``, with baselines; rewritten at each evaluation."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from charlm.baselines import markov_bits, uniform_bits
 from charlm.config.settings import Config
+from charlm.errors import StorageError
 from charlm.pages.courses import Courses
 from charlm.pages.report import report_page
 from charlm.runs.directory import RunDirectory
@@ -26,6 +28,7 @@ class RunPage:
         self._config = config
         self._vocabulary = corpus.vocabulary
         self._courses = Courses()
+        self._refreshing = False
         whole = corpus.train, corpus.validation
         self._read = [_first_part(*pair, corpus.vocabulary.end) for pair in zip(whole, _MOST, strict=True)]
         counted, scored = (f"{len(ids):,}" for ids in self._read)
@@ -40,10 +43,21 @@ class RunPage:
         orders = markov_bits(training, self._vocabulary, streams)
         return {"uniform": uniform_bits(self._vocabulary)} | {f"Markov {order}": bits for order, bits in orders}
 
-    def write(self, advice: Sequence[str] = ()) -> None:
-        """Write the page from the run's recorded metrics; raises StorageError if it cannot be written."""
-        page = report_page(self._run.history(self._config), self._environment, self._baselines, advice, self._courses)
+    def write(self, advice: Sequence[str] = (), training: bool = False) -> None:
+        """Write the page from the run's recorded metrics; raises StorageError if it cannot be written.
+
+        While the run is ``training``, the page refreshes itself in a browser.
+        """
+        history = self._run.history(self._config)
+        page = report_page(history, self._environment, self._baselines, advice, self._courses, training)
+        self._refreshing = training
         self._run.save_report(page)
+
+    def settle(self) -> None:
+        """Write the page once more, where it still refreshes itself though training has ended; or leave it so."""
+        if self._refreshing:
+            with contextlib.suppress(StorageError):  # what ended training may be a full disk
+                self.write()
 
 
 def _first_part(ids: Ids, most: int, end: int | None) -> Ids:

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
 from charlm.baselines import markov_bits
 from charlm.checkpoint.checkpoint import Checkpoint
+from charlm.errors import DivergenceError, StorageError
 from charlm.pages import run_page
 from charlm.pages.run_page import RunPage
 from charlm.runs.directory import RunDirectory
 from charlm.text.corpus import Corpus
 from charlm.text.streams import evaluation_streams
+from charlm.training.trainer import Trainer
 from tests.conftest import TEXT, Run, make_config
+from tests.harness.browser import window
 from tests.harness.interruptions import Project
 
 RUN = Path("runs/tiny")
@@ -102,6 +106,105 @@ def test_the_page_is_written_at_each_evaluation(train: Run, monkeypatch: pytest.
         assert f"at step {min(lines[:count], key=lambda line: line['validation_loss'])['step']}" in shown
         assert checkpoints[-1] == f"step-{2 * count:08}.safetensors"  # the commit comes first
     assert page() == seen[-1][1]
+
+
+REFRESH = '<meta http-equiv="refresh" content="10">'
+
+
+def pages_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that each page is added to as it is written."""
+    pages: list[str] = []
+    save = RunDirectory.save_report
+
+    def keep(run: RunDirectory, content: str) -> None:
+        pages.append(content)
+        save(run, content)
+
+    monkeypatch.setattr(RunDirectory, "save_report", keep)
+    return pages
+
+
+def test_the_page_refreshes_itself_until_training_ends(train: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = pages_of(monkeypatch)
+    train("gru")
+
+    assert [content.count(REFRESH) for content in pages] == [1, 1, 0]
+    assert [content.count("http-equiv") for content in pages] == [2, 2, 1]  # the other is the policy
+    train("markov")
+    assert REFRESH not in pages[-1]
+
+
+def test_an_interrupted_run_leaves_the_same_page_at_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = pages_of(monkeypatch)
+    project = Project(tmp_path)
+    changes: dict[str, object] = {"training.steps": 12, "training.evaluate_every": 3}
+    project.interrupted("run", changes, 7, "asked to stop")
+
+    assert [content.count(REFRESH) for content in pages] == [1, 1, 0]
+    assert pages[2] == pages[1].replace(f"{REFRESH}\n", "") == page(project.runs / "run")
+    project.finished("run", changes, "--resume")
+    assert [content.count(REFRESH) for content in pages[3:]] == [1, 1, 0]  # at once, and at each evaluation
+
+
+def test_a_run_interrupted_before_its_first_evaluation_has_no_page(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.interrupted("run", {"training.steps": 12, "training.evaluate_every": 9}, 2, "asked to stop")
+
+    assert not (project.runs / "run/report.html").exists()
+
+
+def test_a_diverged_run_leaves_a_page_at_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = Trainer.evaluate
+
+    def diverge_in_the_end(trainer: Trainer) -> float:
+        if trainer.progress.step == 8:
+            raise DivergenceError("training diverged.")
+        return evaluate(trainer)
+
+    monkeypatch.setattr(Trainer, "evaluate", diverge_in_the_end)
+    pages = pages_of(monkeypatch)
+    changes: dict[str, object] = {"training.steps": 12, "training.evaluate_every": 3, "training.on_divergence": "stop"}
+    result = Project(tmp_path).train("run", changes)
+
+    assert (result.exit_code, result.stderr) == (3, "charlm: training diverged.\n")
+    assert [content.count(REFRESH) for content in pages] == [1, 1, 0]
+
+
+def test_what_ends_training_is_told_though_the_page_at_rest_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    def save_report(run: RunDirectory, content: str) -> None:
+        written.append(content)
+        if len(written) > 1:
+            raise StorageError("report.html: no space.")
+
+    def save(run: RunDirectory, checkpoint: Checkpoint) -> None:
+        if checkpoint.progress.step == 8:
+            raise StorageError("step-00000008: no space.")
+
+    monkeypatch.setattr(RunDirectory, "save_report", save_report)
+    monkeypatch.setattr(RunDirectory, "save", save)
+    result = Project(tmp_path).train("run", {})
+
+    assert (result.exit_code, result.stderr) == (74, "charlm: step-00000008: no space.\n")
+    assert [content.count(REFRESH) for content in written] == [1, 0]
+
+
+def test_a_reader_sees_the_page_of_a_run_in_training_grow(train: Run, browser: Browser) -> None:
+    """A browser loads it again by itself, stays where the reader was, and asks for nothing else."""
+    train("gru")
+    path, grown = RUN / "report.html", page()
+    so_far = REFRESH.replace("10", "1") + grown.replace("</h1>", " so far</h1>")
+    path.write_text(so_far, encoding="utf-8")
+    with window(browser, path.absolute()) as opened:
+        assert opened.page.inner_text("h1") == "tiny so far"
+        opened.page.evaluate("window.scrollTo(0, 300)")
+        path.write_text(grown, encoding="utf-8")
+        opened.page.wait_for_function("() => document.querySelector('h1')?.textContent === 'tiny'")
+        opened.page.wait_for_function("() => window.scrollY === 300")
+        assert len(opened.fetched) >= 2
 
 
 def test_baselines_are_counted_once_a_run(train: Run, monkeypatch: pytest.MonkeyPatch) -> None:
