@@ -135,7 +135,8 @@ def adapted(checkpoint: Checkpoint, config: Config) -> Checkpoint:
 def same_corpus(checkpoint: Checkpoint, config: Config) -> Corpus:
     """Return the text of ``config``; raises CheckpointError unless it is the text of the checkpoint."""
     another = CheckpointError(
-        f"{', '.join(config.data.path)}: this is not the text that the run was started with.",
+        f"{', '.join(config.data.path)}: this is not the text that the run was started with. data.path may "
+        "change, but the text must be the same.",
         f"Restore that text, or {_NEW_RUN} {_WITH_WEIGHTS}).",
         kind="another text",
         names=config.data.path,

@@ -154,21 +154,22 @@ def resumable(run: RunDirectory) -> Resumable | None:
 def resume(
     found: Resumable, run: RunDirectory, config: Config, allowed: Collection[str], note: Note
 ) -> tuple[Trainer, Resumable]:
-    """Return a trainer that continues from ``found`` with ``config``; raises like `check_resume`."""
+    """Return a trainer that continues from ``found`` with ``config``; raises like `check_resume` and `same_corpus`.
+
+    Nothing is noted of a run that is then refused.
+    """
     checkpoint, config = found.checkpoint, as_recorded(found.checkpoint.config, config)
-    for problem in found.damaged.values():
-        note(f"{problem} Resuming from an older one.")
-    for sentence in check_resume(checkpoint.config, config, allowed):
-        note(sentence)
+    notes = [f"{problem} Resuming from an older one." for problem in found.damaged.values()]
+    notes += check_resume(checkpoint.config, config, allowed)
     corpus = same_corpus(checkpoint, config)
     aside = _newer_best_of_other_settings(run, checkpoint, config)
     if aside is not None:
-        note(f"{run.best} is of step {aside:,}, with other settings; it is kept as {run.name_aside(aside)}.")
+        notes.append(f"{run.best} is of step {aside:,}, with other settings; it is kept as {run.name_aside(aside)}.")
     if _has_lost_its_best(run, checkpoint, aside):
         lost = "" if aside is not None else f"{run.best} is missing or damaged; "
-        note(f"{lost}the weights of step {checkpoint.progress.step:,} are the best until the next evaluation.")
+        notes.append(f"{lost}the weights of step {checkpoint.progress.step:,} are the best until the next evaluation.")
         checkpoint = replace(checkpoint, progress=standing_in(checkpoint.progress))
-    point = rollback_point(checkpoint, run, config, corpus, note)
+    point = rollback_point(checkpoint, run, config, corpus, notes.append)
     trainer = Trainer.resume(adapted(checkpoint, config), corpus, point)
     if trainer.finished and trainer.progress.best_step is None:
         raise ConfigError(
@@ -182,7 +183,9 @@ def resume(
         if name in here and was != here[name]
     ]
     if others:
-        note(f"the results may differ from those of an uninterrupted run: {'; '.join(others)}.")
+        notes.append(f"the results may differ from those of an uninterrupted run: {'; '.join(others)}.")
+    for sentence in notes:
+        note(sentence)
     return trainer, replace(found, checkpoint=checkpoint, sets_best_aside=aside is not None)
 
 

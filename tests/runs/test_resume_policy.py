@@ -17,6 +17,7 @@ from charlm.config.section import OnResume
 from charlm.config.settings import KEYS, Config
 from charlm.errors import ConfigError
 from charlm.models.network import RecurrentNetwork, check_precision
+from charlm.runs.lookup import full_checkpoints
 from charlm.runs.metrics import METRICS
 from charlm.runs.resume_policy import POLICIES, adapted
 from charlm.text.corpus import Corpus
@@ -423,9 +424,37 @@ def test_another_text_in_the_same_place_is_refused(text: str, begun: Settings, p
     result = project.train("tale", begun, "--resume")
 
     assert result.exit_code == 4
-    assert f"{project.text}: this is not the text that the run was started with" in result.stderr
+    assert result.stderr.startswith(f"charlm: {project.text}: this is not the text that the run was started with")
     assert "--init-from" in result.stderr
     assert untouched(project.folder) == before
+
+
+def test_another_text_at_another_path_is_refused_without_a_word_on_what_may_change(project: Project) -> None:
+    interrupt(project)
+    (project.folder / "other.txt").write_text(TEXT.upper(), encoding="utf-8", newline="")
+    before = untouched(project.folder)
+    result = project.train("tale", BASE | {"data.path": "other.txt", "training.steps": 99}, "--resume")
+
+    assert result.exit_code == 4
+    assert result.stderr == (
+        "charlm: other.txt: this is not the text that the run was started with. data.path may change, but the text "
+        "must be the same. Restore the original text, or start a new run with another --name (--init-from copies this "
+        "run's weights).\n"
+    )
+    assert untouched(project.folder) == before
+
+
+def test_nothing_is_noted_of_a_run_that_is_refused(project: Project) -> None:
+    """Not even which checkpoint it would have gone on from."""
+    project.interrupted("tale", BASE | {"training.evaluate_every": 2}, 5, "asked to stop")
+    newest = full_checkpoints(project.runs / "tale")[-1]
+    newest.write_bytes(b"")
+    project.text.write_text(TEXT.upper(), encoding="utf-8", newline="")
+    result = project.train("tale", BASE | {"training.steps": 99}, "--resume")
+
+    assert result.exit_code == 4
+    assert result.stderr.count("charlm: ") == 1
+    assert "this is not the text" in result.stderr
 
 
 def test_a_text_that_is_gone_is_a_mistake_in_the_input(project: Project) -> None:
