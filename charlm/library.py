@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.config.reading import read_config
-from charlm.config.settings import Config
+from charlm.config.settings import Config, RunConfig
 from charlm.errors import ConfigError
 from charlm.model import Model
 from charlm.pages.run_page import RunPage
@@ -25,6 +25,7 @@ from charlm.runs.directory import RunDirectory
 from charlm.runs.history import read_history
 from charlm.runs.lookup import open_checkpoint
 from charlm.runs.metrics import Evaluation
+from charlm.runs.recorded_config import recorded_config
 from charlm.runs.resume_policy import check_known
 from charlm.training.ngram import Counting, Watch, prepare_counting
 
@@ -70,6 +71,7 @@ def train(
     *texts: str | Path,
     config: Config | str | Path | None = None,
     name: str | None = None,
+    directory: str | Path | None = None,
     resume: bool = False,
     allow_change: Collection[str] = (),
     init_from: str | Path | None = None,
@@ -80,16 +82,21 @@ def train(
     """Train a model as ``charlm train`` does, and return its run.
 
     ``texts`` are files or globs and replace ``data.path``. ``config`` is a `Config` or the path of a YAML file; without
-    one every setting is at its default. ``name`` replaces ``run.name``. With ``resume`` the run continues from its
-    newest checkpoint, and settings in ``allow_change`` may differ; ``init_from`` names a checkpoint or run whose
-    weights a new run starts with. ``tensorboard`` also writes the metrics for TensorBoard. ``on_evaluation`` is called
+    one every setting is at its default. ``name`` replaces ``run.name``, ``directory`` replaces ``run.directory``. With
+    ``resume`` the run continues from its newest checkpoint, and settings in ``allow_change`` may differ; without texts
+    and config it is the run of this ``name`` or the latest run in ``directory``, with the settings in its folder.
+    ``init_from`` names a checkpoint or run whose weights a new run starts with, and whose architecture it takes where
+    the config sets none. ``tensorboard`` also writes the metrics for TensorBoard. ``on_evaluation`` is called
     after each evaluation, and ``on_note`` with sentences such as which settings differ. In a notebook a progress bar
     is shown; otherwise nothing is printed.
 
     After KeyboardInterrupt the step is finished and saved, and the exception is raised again; ``resume`` continues
     from there. Raises ConfigError, TextError, CheckpointError, DivergenceError and StorageError.
     """
-    resolved = _resolved(texts, config, name)
+    if resume and config is None and not texts:
+        resolved = recorded_config(name, Path(directory or RunConfig.default("directory")))
+    else:
+        resolved = _resolved(texts, config, name, directory)
     check_known(allow_change)
     if not resolved.model.architecture.is_recurrent:
         _refuse_for_counting(allow_change=allow_change, init_from=init_from, tensorboard=tensorboard)
@@ -191,21 +198,26 @@ def tensorboard_curves() -> "type[Scalars]":
     return Scalars
 
 
-def _resolved(texts: Sequence[str | Path], config: Config | str | Path | None, name: str | None) -> Config:
+def _resolved(
+    texts: Sequence[str | Path], config: Config | str | Path | None, name: str | None, directory: str | Path | None
+) -> Config:
     """Return the config for the arguments of `train`; raises ConfigError when it is incomplete or invalid."""
     resolved = config if isinstance(config, Config) or config is None else read_config(Path(config))
     path = tuple(map(str, texts))
     if resolved is None:
         if not path:
-            raise ConfigError("there is nothing to train on.", "Give the path of a text, or a config.")
+            raise ConfigError(
+                "there is nothing to train on.",
+                "Give the path of a text or a config, or resume=True to continue a run.",
+            )
         resolved = Config.model_validate({"data": {"path": path}})
     changes: dict[str, dict[str, object]] = {}
     if path:
         changes["data"] = {"path": path}
-    if name is not None:
-        changes["run"] = {"name": name}
-    tree = resolved.model_dump()
-    return Config.model_validate(tree | {part: tree[part] | values for part, values in changes.items()})
+    run = {"name": name, "directory": None if directory is None else str(directory)}
+    changes["run"] = {key: value for key, value in run.items() if value is not None}
+    tree = resolved.model_dump(exclude_unset=True)  # a setting that was not written stays so
+    return Config.model_validate(tree | {part: tree.get(part, {}) | values for part, values in changes.items()})
 
 
 def _ignore(_: str) -> None:

@@ -138,7 +138,9 @@ def test_training_needs_a_text_or_a_config() -> None:
     with pytest.raises(ConfigError) as caught:
         train()
 
-    assert str(caught.value) == "there is nothing to train on. Give the path of a text, or a config."
+    assert str(caught.value) == (
+        "there is nothing to train on. Give the path of a text or a config, or resume=True to continue a run."
+    )
 
 
 @pytest.mark.parametrize("name", ["latest", "a/b", ".hidden", "-x", ""])

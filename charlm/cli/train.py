@@ -1,29 +1,24 @@
 """``charlm train``: build the vocabulary, train, evaluate and save checkpoints; resume interrupted runs."""
 
-import json
 import os
-import re
-import shlex
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.cli.config import ConfigOption, SetOption
+from charlm.cli.config import SetOption
 from charlm.cli.display import facts, is_watched, say, show
 from charlm.cli.out_of_memory import MemoryGuard
+from charlm.cli.outcome import outcome, way_on
 from charlm.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
-    from charlm.checkpoint.checkpoint import Progress
     from charlm.config.settings import Config
     from charlm.models.ngram_counts import Counts
-    from charlm.runs.directory import RunDirectory
-    from charlm.text.corpus import Corpus
     from charlm.training.loop import Observer
     from charlm.training.scalars import Scalars
     from charlm.training.start import Start
@@ -40,14 +35,21 @@ _ENVIRONMENT = {
 
 
 def train(
-    config: ConfigOption,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="The YAML file to read.", show_default=False),
+    ] = None,
     settings: SetOption = None,
     name: Annotated[
         str | None,
         typer.Option(help="Name of the run, instead of the config's run.name.", show_default=False),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from this run's newest checkpoint; start it if there is none.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue this run from its newest checkpoint; without --config, the run --name or the latest.",
+        ),
     ] = False,
     allow_change: Annotated[
         list[str] | None,
@@ -74,17 +76,18 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, time one step, write nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and the result.")] = False,
 ) -> None:
-    """Train a model as specified by a config file."""
+    """Train a model as specified by a config file, or resume a run with its own."""
     os.environ.update(_ENVIRONMENT | os.environ)
-    from charlm.config.reading import read_config
+    from charlm.config.reading import override
     from charlm.runs.resume_policy import check_known
 
     if allow_change and not resume:
         raise ConfigError("--allow-change needs --resume.")
     check_known(allow_change or [])
     options = {"run.name": name, "training.device": device}
-    given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value is not None]
-    resolved = read_config(config, [*(settings or []), *given], prefix="--set ")
+    given = [override(key, value) for key, value in options.items() if value is not None]
+    resolved = _settings(config, [*(settings or []), *given], resume=resume)
+    source = config or Path(resolved.run.directory, resolved.run.name)
     if not resolved.model.architecture.is_recurrent:
         refused = {"--init-from": init_from is not None, "--tensorboard": tensorboard, "--allow-change": allow_change}
         if given := [option for option, there in refused.items() if there]:
@@ -93,7 +96,7 @@ def train(
                 f"Leave {'it' if len(given) == 1 else 'them'} out."
             )
         with MemoryGuard(lambda: "Lower model.order, or use a shorter text."):
-            _count(resolved, config, resume=resume, dry_run=dry_run, quiet=quiet)
+            _count(resolved, source, resume=resume, dry_run=dry_run, quiet=quiet)
         return
     from charlm.library import tensorboard_curves
     from charlm.training.start import prepare_training
@@ -105,9 +108,23 @@ def train(
         if dry_run:
             from charlm.training.plan import plan
 
-            show(facts(f"plan of {config}", plan(start.trainer)))
+            show(facts(f"plan of {source}", plan(start.trainer)))
             return
         _train(start, curves, quiet)
+
+
+def _settings(config: Path | None, overrides: list[str], *, resume: bool) -> "Config":
+    """Return the settings of a config file, or those that the run to resume recorded."""
+    from charlm.config.reading import overridden_run, read_config
+    from charlm.runs.recorded_config import recorded_config
+
+    if config is not None:
+        return read_config(config, overrides, prefix="--set ")
+    if not resume:
+        raise ConfigError("there is nothing to train on. Give --config FILE, or --resume to continue the latest run.")
+    run = overridden_run(overrides, prefix="--set ")
+    name = run.name if "name" in run.model_fields_set else None
+    return recorded_config(name, Path(run.directory), overrides, prefix="--set ")
 
 
 def _train(start: "Start", curves: "type[Scalars] | None", quiet: bool) -> None:
@@ -130,16 +147,15 @@ def _train(start: "Start", curves: "type[Scalars] | None", quiet: bool) -> None:
             curves=curves,
         )
     if requests.stop is not None and not trainer.finished:
-        numbered = "" if run.path.name == trainer.config.run.name else f" --name {shlex.quote(run.path.name)}"
         saved = f"{requests.stop.name}: {run.path} is saved at step {trainer.progress.step:,}"
-        _tell(f"{saved}. To continue, run the same command with --resume{numbered}.")
+        _tell(f"{saved}. To continue: {way_on(run, *(['--tensorboard'] if curves else []))}")
         raise typer.Exit(exit_code(requests.stop))
-    show(facts(f"{run.path} is trained", _outcome(trainer.progress, run, trainer.corpus)))
+    show(facts(f"{run.path} is trained", outcome(trainer.progress, run, trainer.corpus)))
     for sentence in () if quiet else advice_on(trainer, run):
         _tell(sentence)
 
 
-def _count(config: "Config", source: "Path", *, resume: bool, dry_run: bool, quiet: bool) -> None:
+def _count(config: "Config", source: Path, *, resume: bool, dry_run: bool, quiet: bool) -> None:
     """Count a Markov model; a run that has one already is complete, because counting is one pass."""
     from charlm.library import count_run
     from charlm.runs.directory import RunDirectory
@@ -156,7 +172,7 @@ def _count(config: "Config", source: "Path", *, resume: bool, dry_run: bool, qui
             text = f"{len(counting.corpus.train):,}"
             _tell(f"counting what follows up to {config.model.order} {config.data.unit}s in {text}")
         run, checkpoint = count_run(counting, partial(_watch_orders, config.model.order, quiet))
-        show(facts(f"{run.path} is counted", _outcome(checkpoint.progress, run, counting.corpus)))
+        show(facts(f"{run.path} is counted", outcome(checkpoint.progress, run, counting.corpus)))
 
 
 def _watch_orders(order: int, quiet: bool, levels: "Iterable[Counts]") -> "Iterable[Counts]":
@@ -175,25 +191,3 @@ def _watch(trainer: "Trainer", quiet: bool) -> "Observer":
     if quiet:
         return Silence()
     return Bar(trainer.progress.step, trainer.total_steps) if is_watched() else Lines(trainer.total_steps)
-
-
-def _outcome(progress: "Progress", run: "RunDirectory", corpus: "Corpus") -> list[tuple[str, object]]:
-    from charlm.runs.history import REPORT
-    from charlm.runs.step_report import bits_per_character
-
-    best = progress.best_validation_loss or 0.0
-    prompt = _prompt(corpus)
-    trying = f' --prompt "{prompt}"' if prompt else ""
-    return [
-        ("best validation loss", f"{best:.4f} nats ({bits_per_character(best):.3f} bits) per character"),
-        ("characters seen", f"{progress.characters:,} in {progress.seconds:,.1f} s"),
-        ("checkpoint", run.best),
-        ("report", run.path / REPORT),
-        ("next", f"charlm sample --checkpoint {shlex.quote(str(run.path))}{trying}"),
-    ]
-
-
-def _prompt(corpus: "Corpus") -> str:
-    """Return the first letters of the training text's first long lower-case word, as an example prompt."""
-    words = re.findall(r"\w{4,}", corpus.vocabulary.decode(corpus.train[:1000]))
-    return next((word[:3] for word in words if word == word.lower()), "")

@@ -1,12 +1,13 @@
 """A config file and overrides → Config, or one error that lists all mistakes with their places."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from charlm.config.mistakes import Source, config_error, unknown_key
-from charlm.config.settings import KEYS, Config
+from charlm.config.settings import KEYS, Config, RunConfig
 from charlm.config.strict_yaml import parse_yaml
 from charlm.errors import ConfigError
 
@@ -24,7 +25,25 @@ def read_config(path: Path, overrides: Sequence[str] = (), prefix: str = "") -> 
     draft = _Draft.read(path)
     for override in overrides:
         draft.apply(override, f"{prefix}{override}")
-    return Config.model_validate(draft.tree, context=Source(draft.places, draft.problems))
+    return draft.config()
+
+
+def overridden_run(overrides: Sequence[str], prefix: str = "") -> RunConfig:
+    """Return section ``run`` as overrides alone set it, before it is known which file they apply to.
+
+    Raises ConfigError like `read_config`, for mistakes in this section and for overrides that set nothing.
+    """
+    draft = _Draft({}, {}, [])
+    for override in overrides:
+        draft.apply(override, f"{prefix}{override}")
+    anything = {"path": "text"}  # the only setting without a default
+    draft.tree = {"data": anything, "run": draft.tree.get("run", {})}
+    return draft.config().run
+
+
+def override(key: str, value: object) -> str:
+    """Return the override that sets ``key`` to a value, whatever its characters mean in YAML."""
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 @dataclass
@@ -50,6 +69,10 @@ class _Draft:
         tree = {name: {} if value is None else value for name, value in tree.items()}  # no keys in a section
         places = {tuple(map(str, key)): f"{path}:{line}" for key, line in document.lines.items() if key}
         return cls(tree, places | {(): str(path)}, problems)
+
+    def config(self) -> Config:
+        """Return the validated settings; raises ConfigError that lists every mistake."""
+        return Config.model_validate(self.tree, context=Source(self.places, self.problems))
 
     def apply(self, override: str, place: str) -> None:
         """Apply one override to the tree, or add its mistake to the problems."""

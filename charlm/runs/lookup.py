@@ -17,6 +17,8 @@ LATEST = "latest"
 
 _LONGEST_NAME = 255
 """Maximum length of that name, in bytes."""
+_SHOWN = 5
+"""Maximum number of runs that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
     there is none.
     """
     if name is None:
-        return _best_in(directory / _latest_name(directory))
+        return _best_in(latest_run(directory))
     given = Path(name)
     if os.path.isfile(given):
         return given
@@ -46,7 +48,31 @@ def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
     if folders:  # prefer a run over another folder of the same name
         return _best_in(next((run for run in folders if os.path.isfile(run / BEST)), folders[0]))
     raise CheckpointError(
-        f"{name}: no such checkpoint file, run folder or run in {directory}/. {_known_runs(directory)}"
+        f"{name}: no such checkpoint file, run folder or run in {directory}/. {known_runs(directory)}"
+    )
+
+
+def latest_run(directory: Path, holding: str = BEST) -> Path:
+    """Return the folder of the latest run in ``directory``: the one that ``latest`` names, else the only one there.
+
+    A folder that contains the file ``holding`` is a run. Raises CheckpointError when there is no run, when there are
+    several and no ``latest``, and when ``latest`` names none of them: then another run is not what was asked for.
+    """
+    name, runs = _latest_name(directory), _runs(directory, holding)
+    if name is not None and os.path.isdir(directory / name):
+        return directory / name
+    if name is not None:
+        problem = f"{directory / LATEST} names the run {directory / name}, which is gone."
+    elif os.path.lexists(directory / LATEST):
+        problem = f"{directory / LATEST} does not name a run."
+    elif len(runs) == 1:  # a run that was copied without its neighbours
+        return runs[0]
+    else:
+        problem = f"there is no latest run in {directory}/."
+    raise CheckpointError(
+        f"{problem} {known_runs(directory, holding)}",
+        "Name a checkpoint." if runs else "Train one, or name a checkpoint.",
+        kind="several runs" if runs else "no latest run",
     )
 
 
@@ -96,18 +122,13 @@ def full_checkpoints(run: Path) -> list[Path]:
     return sorted((path for path, step in steps.items() if step is not None), key=lambda path: steps[path] or 0)
 
 
-def _latest_name(directory: Path) -> str:
+def _latest_name(directory: Path) -> str | None:
+    """Return the name in the file ``latest``; None where there is no such file, or it contains no name of a run."""
     try:
         name = first_bytes(directory / LATEST).decode("utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError):
-        name = ""
-    if not name.strip() or name[0] in ".-" or "/" in name or not name.isprintable():
-        raise CheckpointError(
-            f"there is no latest run in {directory}/. {_known_runs(directory)}",
-            "Train one, or name a checkpoint.",
-            kind="no latest run",
-        )
-    return name
+        return None
+    return name if name.strip() and name[0] not in ".-" and "/" not in name and name.isprintable() else None
 
 
 def first_bytes(path: Path) -> bytes:
@@ -124,6 +145,14 @@ def _best_in(run: Path) -> Path:
     return run / BEST
 
 
-def _known_runs(directory: Path) -> str:
-    names = sorted(path.parent.name for path in directory.glob(f"*/{BEST}"))
-    return f"Runs there: {', '.join(names)}." if names else "There are no runs there."
+def known_runs(directory: Path, holding: str = BEST) -> str:
+    """Return a sentence that names the first few runs in ``directory``: folders that contain the file ``holding``."""
+    names = [run.name for run in _runs(directory, holding)]
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"Runs there: {', '.join(names[:_SHOWN])}{more}." if names else "There are no runs there."
+
+
+def _runs(directory: Path, holding: str) -> list[Path]:
+    """Return the folders of runs, by name."""
+    folders = sorted(path.parent for path in directory.glob(f"*/{holding}") if os.path.isfile(path))
+    return [run for run in folders if not run.name.startswith(".")]

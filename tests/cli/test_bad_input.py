@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -91,6 +92,21 @@ def nothing(folder: Path) -> None:
 
 def without(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
+
+
+def without_runs(folder: Path) -> None:
+    shutil.rmtree(folder / "runs")
+
+
+def with_another_run(folder: Path) -> None:
+    (folder / "runs/latest").unlink()
+    put(folder / "runs/other" / BEST.name, (folder / BEST).read_bytes())
+
+
+def with_configs_alone(folder: Path) -> None:
+    without_runs(folder)
+    for name in "ab":
+        put(folder / f"runs/{name}/config.yaml", CONFIG.encode())
 
 
 def holding(name: str, content: bytes) -> Callable[[Path], None]:
@@ -205,7 +221,7 @@ CONFIGS = [
     Mistake("a missing config", "train --config nope.yaml", 2, ("nope.yaml", "charlm config init")),
     Mistake("a missing config to show", "config show --config nope.yaml", 2, ("nope.yaml", "charlm config init")),
     Mistake("a folder as config", "config show --config folder", 2, ("folder", "charlm config init")),
-    Mistake("no config at all", "train", 2, ("--config",), begins=USAGE),
+    Mistake("no config at all", "train", 2, ("nothing to train on", "--config FILE", "--resume")),
     Mistake("an unknown section", "train --config unknown.yaml", 2, ("unknown.yaml:3", "modelling", "model")),
     Mistake(
         "a misspelt key",
@@ -452,9 +468,77 @@ CHECKPOINTS = [
         "a run without a best", "sample --checkpoint lstm", 4, ("runs/lstm", "best.safetensors"), without(str(BEST))
     ),
     Mistake("the latest run without a best", "sample", 4, ("runs/lstm", "best.safetensors"), without(str(BEST))),
-    Mistake("no runs yet", "sample", 4, ("no latest run", "charlm train", "--checkpoint"), without("runs/latest")),
-    Mistake("a latest run that is gone", "evaluate", 4, ("runs/gone",), holding("runs/latest", b"gone\n")),
+    Mistake("no runs yet", "sample", 4, ("no latest run", "charlm train", "--checkpoint"), without_runs),
+    Mistake(
+        "several runs and no latest",
+        "evaluate",
+        4,
+        ("no latest run in runs/", "Runs there: lstm, other.", "Name one with --checkpoint."),
+        with_another_run,
+    ),
+    Mistake(
+        "a latest run without a name",
+        "sample",
+        4,
+        ("runs/latest does not name a run", "Runs there: lstm.", "--checkpoint"),
+        holding("runs/latest", b"..\n"),
+    ),
+    Mistake(
+        "a latest run that is gone",
+        "evaluate",
+        4,
+        ("runs/gone", "Runs there: lstm."),
+        holding("runs/latest", b"gone\n"),
+    ),
     Mistake("a folder that is no run", "sample --checkpoint folder", 4, ("folder", "best.safetensors")),
+]
+
+RECORDED = "runs/lstm/config.yaml"
+RESUMED = [
+    Mistake("nothing to resume", "train --resume", 4, ("no latest run", "no runs there", "--config"), without_runs),
+    Mistake("no run of this name", "train --resume --name nope", 4, ("runs/nope: no such run", "--name", "--config")),
+    Mistake("a run's name past all reason", f"train --resume --name {'a' * 300}", 4, ("no such run",)),
+    Mistake("a path for a run's name", "train --resume --name runs/lstm", 2, ("run.name", "without slashes")),
+    Mistake(
+        "no runs to resume elsewhere", "train --resume --set run.directory=folder", 4, ("no latest run in folder/",)
+    ),
+    Mistake("a number for a folder of runs", "train --resume --set run.directory=3", 2, ("run.directory", "string")),
+    Mistake("a run without a config", "train --resume", 2, ("runs/lstm", "config.yaml", "--config FILE --resume")),
+    Mistake(
+        "a run with a damaged config",
+        "train --resume",
+        2,
+        (RECORDED, "UTF-8", "--config FILE --resume"),
+        holding(RECORDED, b"\xff"),
+    ),
+    Mistake(
+        "another program's config",
+        "train --resume",
+        2,
+        (f"{RECORDED}:1: lr: unknown key", "--config FILE --resume"),
+        holding(RECORDED, b"lr: 3\n"),
+    ),
+    Mistake(
+        "another program's folder",
+        "train --resume --name other",
+        2,
+        ("runs/other: this folder is not a run of charlm's",),
+        holding("runs/other/config.yaml", CONFIG.encode()),
+    ),
+    Mistake(
+        "a --set that a resumed run cannot take",
+        "train --resume --set model.size=3",
+        2,
+        ("--set model.size=3", "unknown key"),
+        holding(RECORDED, CONFIG.encode()),
+    ),
+    Mistake(
+        "several runs to resume and no latest",
+        "train --resume",
+        4,
+        ("no latest run in runs/", "Runs there: a, b.", "--name"),
+        with_configs_alone,
+    ),
 ]
 
 PLACES = [
@@ -495,7 +579,7 @@ PLACES = [
     Mistake("no prompt on closed input", "sample --prompt-file -", 2, ("standard input is closed",), redirect="<&-"),
 ]
 
-MISTAKES = [*TEXTS, *CONFIGS, *OPTIONS, *CORPORA, *CHECKPOINTS, *PLACES]
+MISTAKES = [*TEXTS, *CONFIGS, *OPTIONS, *CORPORA, *CHECKPOINTS, *RESUMED, *PLACES]
 if not torch.cuda.is_available():
     MISTAKES += [
         Mistake("no GPU to train on", f"{TRAIN} --device cuda", 2, ("--device: cuda", "Use cpu")),

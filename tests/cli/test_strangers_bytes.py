@@ -56,6 +56,8 @@ LINES: dict[str, list[list[str]]] = {
         ["--config", f"lstm{BAD}.yaml", "--name", NAME],
         ["--config", f"lstm{BAD}.yaml", "--set", f"data.path={BAD}.txt"],
         ["--config", f"missing{BAD}"],
+        ["--resume", "--name", BAD],
+        ["--resume", "--set", f"run.directory={BAD}"],
         ["--config", f"lstm{BAD}.yaml", "--init-from", BAD],
     ],
     "sample": [

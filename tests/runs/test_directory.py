@@ -10,7 +10,7 @@ from charlm.config.reading import read_config
 from charlm.errors import CheckpointError, StorageError
 from charlm.runs import directory as runs
 from charlm.runs.directory import RunDirectory
-from charlm.runs.lookup import find_checkpoint, full_checkpoints
+from charlm.runs.lookup import find_checkpoint, full_checkpoints, latest_run
 from tests.conftest import make_config
 
 
@@ -121,6 +121,43 @@ def test_what_is_not_there_is_named_with_what_is(config, checkpoint, tmp_path) -
     RunDirectory.create(config).save_best(checkpoint)
     with pytest.raises(CheckpointError, match=r"tail: no such checkpoint.*Runs there: tale-2"):
         find_checkpoint("tail", tmp_path / "runs")
+
+
+def test_the_only_run_is_found_where_none_is_named_the_latest(config, checkpoint, tmp_path) -> None:
+    only = RunDirectory.create(config)
+    only.save_best(checkpoint)
+    runs = tmp_path / "runs"
+    (runs / "latest").unlink()
+    (runs / ".hidden").mkdir()
+    (runs / ".hidden" / "best.safetensors").touch()
+    RunDirectory.create(config)  # it has saved nothing yet
+
+    assert find_checkpoint(None, runs) == only.best
+    assert latest_run(tmp_path / "runs") == only.path
+    with pytest.raises(CheckpointError, match=r"no latest run in .*Runs there: tale, tale-2\. Name a checkpoint\."):
+        latest_run(runs, "config.yaml")
+
+
+def test_of_several_runs_none_is_taken_for_the_latest(config, checkpoint, tmp_path) -> None:
+    for _ in range(8):
+        RunDirectory.create(config).save_best(checkpoint)
+    assert find_checkpoint(None, tmp_path / "runs").parent.name == "tale-8"
+    (tmp_path / "runs" / "latest").unlink()
+
+    with pytest.raises(CheckpointError, match=r"Runs there: tale, tale-2, tale-3, tale-4, tale-5 and 3 more\. Name a"):
+        find_checkpoint(None, tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [("gone\n", r"names the run .*gone, which is gone\."), ("\n", r"latest does not name a run\.")],
+)
+def test_no_other_run_is_taken_for_a_latest_that_is_gone(config, checkpoint, tmp_path, written, words) -> None:
+    RunDirectory.create(config).save_best(checkpoint)
+    (tmp_path / "runs" / "latest").write_text(written)
+
+    with pytest.raises(CheckpointError, match=rf"{words} Runs there: tale\. Name a checkpoint\."):
+        find_checkpoint(None, tmp_path / "runs")
 
 
 def test_a_folder_that_cannot_be_made_is_said_so(config, tmp_path) -> None:
