@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.config.mistakes import unknown_key
 from charlm.config.section import OnResume
-from charlm.config.settings import KEYS, Config
+from charlm.config.settings import KEYS, Config, is_read
 from charlm.errors import CheckpointError, ConfigError, UnknownCharactersError
 from charlm.text.corpus import Corpus
 
@@ -117,6 +117,22 @@ def check_weights(source: Config, now: Config) -> None:
             f"a model of this config cannot start with these weights:\n  {table}\n"
             "Restore these settings, or start without the weights."
         )
+
+
+def with_architecture_of(source: Config, now: Config) -> Config:
+    """Return ``now`` with the architecture of ``source``, a recurrent model, in all settings that were not written.
+
+    A written default counts as written. Raises ConfigError where what was written does not go with that architecture.
+    """
+    written, architecture = now.model.model_fields_set, source.model.model_dump()
+    kind = now.model.kind if "kind" in written else source.model.kind
+    taken = {
+        name: value
+        for name, value in architecture.items()
+        if name not in written and f"model.{name}" in _WEIGHTS and is_read(f"model.{name}", kind)
+    }
+    tree = now.model_dump(exclude_unset=True)
+    return Config.model_validate(tree | {"model": tree.get("model", {}) | taken})
 
 
 def adapted(checkpoint: Checkpoint, config: Config) -> Checkpoint:

@@ -9,7 +9,7 @@ from charlm.checkpoint.checkpoint import Checkpoint, step_name
 from charlm.config.settings import KEYS, Config
 from charlm.errors import CheckpointError, ConfigError
 from charlm.runs.directory import RunDirectory
-from charlm.runs.lookup import Resumable, newest_checkpoint, open_checkpoint
+from charlm.runs.lookup import INITIAL, Resumable, newest_checkpoint, open_checkpoint
 from charlm.runs.resume_policy import (
     adapted,
     as_recorded,
@@ -18,6 +18,7 @@ from charlm.runs.resume_policy import (
     check_way,
     check_weights,
     same_corpus,
+    with_architecture_of,
 )
 from charlm.runs.space import check_space
 from charlm.split_check import suspect_split
@@ -112,13 +113,18 @@ def begin(
     """
     if run:
         check_way(run.config(), config)
-        if found := resumable(run):
+        found = resumable(run)
+        initial = None if found else run.initial()
+        if (began := found.checkpoint if found else initial) and (run.path / INITIAL).exists():
+            config = with_architecture_of(began.config, config)
+        if found:
             return *resume(found, run, config, allowed, note), None
-        if initial := run.initial():
+        if initial:
             config = as_recorded(initial.config, config)
-            for sentence in check_resume(initial.config, config, allowed):
+            rows, corpus = check_resume(initial.config, config, allowed), same_corpus(initial, config)
+            for sentence in rows:
                 note(sentence)
-            return first_trainer(initial, config, same_corpus(initial, config)), None, None
+            return first_trainer(initial, config, corpus), None, None
     if init_from is None:
         trainer = Trainer(config, Corpus.read(config.data))
         _note_suspect_split(trainer, note)
@@ -206,13 +212,21 @@ def rollback_point(
 
 
 def fine_tune(source: Checkpoint, config: Config, note: Note) -> Trainer:
-    """Return a trainer of a new run with the weights of ``source``; raises like `check_weights`."""
+    """Return a trainer of a new run with the weights of ``source``; raises like `check_weights`.
+
+    The architecture is that of ``source`` where ``config`` was not given one.
+    """
+    given = config
+    if source.config.model.architecture.is_recurrent:
+        config = with_architecture_of(source.config, given)
     check_weights(source.config, config)
     found, known = read_vocabulary(config.data), source.vocabulary
     vocabulary = known.united(found)
     new = sorted(set(vocabulary.symbols) - set(known.symbols))
     unused = len(set(known.symbols) - set(found.symbols))
     shown = f": {' '.join(map(repr, new[:_SHOWN]))}{' …' if len(new) > _SHOWN else ''}" if new else ""
+    if taken := [f"{change.key} {change.now}" for change in changes(given, config)]:
+        note(f"the architecture is that of the weights: {', '.join(taken)}")
     note(
         f"{len(known):,} symbols keep their weights, {unused:,} of which do not occur in this text; "
         f"{len(new):,} are new and start at the mean of the others{shown}"

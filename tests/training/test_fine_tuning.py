@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
+import charlm as package
 from charlm.checkpoint.checkpoint import Checkpoint, Progress
 from charlm.checkpoint.corpus_identity import CorpusIdentity
 from charlm.cli.app import app
+from charlm.config.reading import read_config
+from charlm.config.settings import Config, ModelConfig
 from charlm.models.recurrent import RecurrentModel, tensor_shapes
 from charlm.runs.lookup import BEST, full_checkpoints
 from charlm.runs.metrics import METRICS
@@ -26,7 +29,7 @@ from charlm.training.fine_tuning import widened
 from charlm.training.start import fine_tune
 from charlm.training.trainer import Trainer
 from tests.conftest import TEXT, make_config
-from tests.harness.interruptions import Project, Settings, differences, untouched
+from tests.harness.interruptions import Project, Settings, differences, interrupted_at, untouched
 from tests.harness.texts import texts
 
 pytestmark = pytest.mark.slow
@@ -500,3 +503,120 @@ def test_what_was_unknown_on_either_side_stays_readable(rare_before: int, rare_n
     read = Corpus.read(project.newest("tuned").config.data, vocabulary).ids[-1]
     assert vocabulary.symbols[read] == ("Ω" if rare_now == 1 else UNKNOWN)
     assert charlm("sample", "-c", "tuned", "--prompt", "Nobody", "--length", "9", "--seed", "1").exit_code == 0
+
+
+# The architecture of the source
+
+PLAIN = "data: {path: other.txt}\ntraining: {steps: 9, evaluate_every: 4, batch_size: 3, sequence_length: 11}\n"
+"""A config that says nothing of the model."""
+TAKEN = "charlm: the architecture is that of the weights: "
+
+
+def tune(project: Project, source: str, *options: str, model: str = "") -> Result:
+    """Train the run ``tuned`` from a source, with a config that writes no more of the model than ``model``."""
+    (project.folder / "plain.yaml").write_text(PLAIN + model, encoding="utf-8")
+    return charlm("train", "--config", "plain.yaml", "--name", "tuned", "--init-from", source, "--device=cpu", *options)
+
+
+SOURCES: dict[str, Settings] = {
+    "small gru": {"model.kind": "gru", "model.hidden_size": 9, "model.num_layers": 1},
+    "relu": {"model.kind": "rnn", "model.nonlinearity": "relu"},
+    "embedded": {"model.embedding_size": 4, "model.num_layers": 3},
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_what_the_config_leaves_at_defaults_is_taken_from_the_source(name: str, project: Project) -> None:
+    project.finished("small", SOURCES[name])
+    result = tune(project, "small")
+    assert result.exit_code == 0, result.stderr
+    taken, symbols, *_ = result.stderr.splitlines()
+    model = best_of(project, "small").config.model
+    differing = [key for key in type(model).model_fields if getattr(model, key) != type(model).default(key)]
+
+    assert taken == TAKEN + ", ".join(f"model.{key} {getattr(model, key)}" for key in differing)
+    assert "keep their weights" in symbols
+    assert read_config(project.runs / "tuned/config.yaml").model == best_of(project, "tuned").config.model == model
+
+
+def test_a_source_of_the_default_architecture_gives_nothing_to_tell(project: Project) -> None:
+    project.finished("usual", {"model.hidden_size": 128, "training.steps": 1})
+    result = tune(project, "usual", "--dry-run")
+
+    assert (result.exit_code, TAKEN in result.stderr) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "differing"),
+    [
+        ("model: {hidden_size: 128}\n", (), [("model.hidden_size", "16", "128")]),
+        ("model:\n  num_layers: 2\n  kind: lstm\n", (), [("model.kind", "gru", "lstm")]),
+        ("", ("--set", "model.hidden_size=128"), [("model.hidden_size", "16", "128")]),
+        ("", ("--set", "model={num_layers: 3}"), [("model.num_layers", "2", "3")]),
+        ("", ("--set", "data.unit=byte"), [("data.unit", "character", "byte")]),
+    ],
+)
+def test_a_written_default_counts_as_written(
+    model: str, options: tuple[str, ...], differing: list[tuple[str, str, str]], project: Project
+) -> None:
+    before = untouched(project.runs)
+    result = tune(project, "source", *options, model=model)
+
+    assert result.exit_code == 4
+    assert TAKEN not in result.stderr
+    assert re.findall(r"^  (\S+) +(\S+) → (\S+)$", result.stderr, re.MULTILINE) == differing
+    assert untouched(project.runs) == before
+
+
+def test_what_differs_by_a_written_kind_is_refused_and_does_not_trip_over_the_rest(project: Project) -> None:
+    project.finished("relu", SOURCES["relu"])
+    result = tune(project, "relu", model="model: {kind: gru}\n")
+
+    assert result.exit_code == 4
+    assert re.findall(r"^  (\S+) +(\S+) → (\S+)$", result.stderr, re.MULTILINE) == [
+        ("model.kind", "rnn", "gru"),
+        ("model.nonlinearity", "relu", "tanh"),
+    ]
+
+
+def test_what_no_weight_depends_on_is_not_taken(project: Project) -> None:
+    project.finished("dropping", {"model.dropout": 0.5, "training.seed": 8})
+    assert tune(project, "dropping").exit_code == 0
+
+    config = best_of(project, "tuned").config
+    assert (config.model.dropout, config.training.seed) == (0.0, 1)
+
+
+def test_counts_have_no_architecture_to_take(project: Project) -> None:
+    Path("counts.yaml").write_text("data: {path: other.txt}\nmodel: {kind: markov}\nrun: {name: counts}\n")
+    assert charlm("train", "--config", "counts.yaml").exit_code == 0
+    result = tune(project, "counts")
+
+    assert (result.exit_code, result.stderr) == (
+        4,
+        "charlm: this is a Markov model, which is counted and has no weights.\n",
+    )
+
+
+@pytest.mark.parametrize("moment", ["asked to stop", "killed after the step", "killed after the metrics line"])
+def test_the_same_command_goes_on_with_what_was_taken(moment: str, project: Project) -> None:
+    assert tune(project, "source").exit_code == 0
+    (project.runs / "tuned").rename(project.runs / "whole")
+    with interrupted_at(4, moment):
+        assert tune(project, "source", "--resume", "--quiet").exit_code in (130, 143)
+    resumed = tune(project, "source", "--resume")
+
+    assert (resumed.exit_code, TAKEN in resumed.stderr) == (0, False)
+    assert differences(project.snapshot("whole"), project.snapshot("tuned")) == []
+
+
+def test_python_takes_the_same(project: Project) -> None:
+    notes: list[str] = []
+    training = {"steps": 2, "device": "cpu", "batch_size": 3, "sequence_length": 11}
+    small = Config.model_validate({"data": {"path": "text.txt"}, "training": training})
+    run = package.train("other.txt", config=small, name="tuned", init_from="source", on_note=notes.append)
+
+    assert notes[0] == f"{TAKEN.removeprefix('charlm: ')}model.kind gru, model.hidden_size 16"
+    assert run.model().config.model == best_of(project, "source").config.model
+    with pytest.raises(package.CheckpointError, match=r"model\.kind +gru → lstm"):
+        package.train(config=small.model_copy(update={"model": ModelConfig(kind="lstm")}), init_from="source")
