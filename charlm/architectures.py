@@ -70,7 +70,8 @@ def _gate(name: str, words: str) -> Signal:
     return Signal(name, words, (0.0, 1.0), is_gate=True)
 
 
-_SIZES = ("hidden_size", "num_layers", "embedding_size", "dropout")
+_SIZES = ("hidden_size", "num_layers", "embedding_size")
+_DROPPED = ("dropout", "weight_dropout", "locked_dropout", "input_dropout")
 _HIDDEN = Signal(
     "hidden",
     "The hidden state is a unit's output: to the layer above or the read-out, and to its own layer at the next "
@@ -82,7 +83,7 @@ _ROWS = (
         kind="rnn",
         name="RNN",
         article="an",
-        settings=(*_SIZES, "nonlinearity"),
+        settings=(*_SIZES, *_DROPPED, "nonlinearity"),
         signals=(_HIDDEN,),
         memory=("hidden",),
         blocks=1,
@@ -92,7 +93,7 @@ _ROWS = (
         kind="lstm",
         name="LSTM",
         article="an",
-        settings=_SIZES,
+        settings=(*_SIZES, *_DROPPED),
         signals=(
             _HIDDEN,
             Signal(
@@ -127,7 +128,7 @@ _ROWS = (
         kind="gru",
         name="GRU",
         article="a",
-        settings=_SIZES,
+        settings=(*_SIZES, *_DROPPED),
         signals=(
             _HIDDEN,
             _gate(

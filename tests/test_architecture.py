@@ -13,7 +13,9 @@ TOPS = {"charlm", "charlm.__main__", "charlm.inspection", "charlm.library", "cha
 NEEDS_TORCH = {
     "charlm.inspection.gradients",
     "charlm.models.device",
+    "charlm.models.masks",
     "charlm.models.network",
+    "charlm.models.precision",
     "charlm.models.step_loop",
 }
 NEEDS_TORCH_BUT = {"charlm.training.divergence", "charlm.training.fine_tuning", "charlm.training.ngram"}

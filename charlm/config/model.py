@@ -33,6 +33,18 @@ class ModelConfig(Section):
     dropout: Annotated[Fraction, OnResume.ASK] = 0.0
     """Dropout probability in training, applied between layers and before the read-out."""
 
+    weight_dropout: Annotated[Fraction, OnResume.ASK] = 0.0
+    """Probability of dropping a recurrent weight in training (weight drop); drawn once for each window, for all its
+    lanes and steps."""
+
+    locked_dropout: Annotated[Fraction, OnResume.ASK] = 0.0
+    """Probability of dropping a unit in training at the places of dropout; drawn once for each lane and window, for all
+    its steps. It replaces dropout, which must be 0 with it."""
+
+    input_dropout: Annotated[Fraction, OnResume.ASK] = 0.0
+    """Probability of dropping a symbol of the vocabulary at the input in training; drawn once for each lane and window,
+    for all occurrences of the symbol."""
+
     order: Annotated[int, Field(ge=0, le=32), OnResume.FIXED] = 5
     """Context length of a markov model, in characters: 0 uses character frequencies alone, 1 is a Markov chain. Only
     used by kind markov."""
@@ -56,6 +68,13 @@ class ModelConfig(Section):
         if value != cls.default(name) and kind is not None and not is_read(f"model.{name}", kind):
             readers = ", ".join(readers_of(name))
             raise ValueError(f"only used by model.kind: {readers}; leave it at {cls.default(name)}")
+        return value
+
+    @field_validator("locked_dropout")
+    @classmethod
+    def _excludes_dropout(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("dropout"):
+            raise ValueError("replaces model.dropout at the same places; set one of the two to 0")
         return value
 
 

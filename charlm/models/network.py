@@ -20,14 +20,13 @@ from charlm.config.settings import ModelConfig
 from charlm.errors import ConfigError
 from charlm.models.cells import cell_of
 from charlm.models.language_model import Logits, Symbols
-from charlm.models.step_loop import NetworkState, StepLoop, state_of
+from charlm.models.masks import Masks
+from charlm.models.step_loop import WEIGHTS_PER_LAYER, NetworkState, State, StepLoop, parts_of, state_of
 
 __all__ = [
     "NetworkModel",
     "NetworkState",
     "RecurrentNetwork",
-    "autocast",
-    "check_precision",
     "initialize",
     "make_network",
     "one_hot",
@@ -52,31 +51,57 @@ class RecurrentNetwork(nn.Module):
         self.head = nn.Linear(config.hidden_size, vocabulary_size)
         initialize(self, seed)
 
-    def forward(self, ids: Tensor, state: NetworkState = None) -> tuple[Tensor, NetworkState]:
-        """Read ids (B, T) from ``state``; return logits (B, T, V) and the state after the last."""
-        if self.embedding is not None:
-            hidden, state = self.rnn(self.embedding(ids), state)  # (B, T, H)
-        elif self.vocabulary_size > _GATHER_ABOVE:
-            hidden, state = self._read_gathered(ids, state)
-        else:
-            hidden, state = self.rnn(one_hot(ids, self.vocabulary_size, self.head.weight.dtype), state)
-        return self.head(self.dropout(hidden)), state
+    def forward(
+        self, ids: Tensor, state: NetworkState = None, masks: Masks | None = None
+    ) -> tuple[Tensor, NetworkState]:
+        """Read ids (B, T) from ``state``; return logits (B, T, V) and the state after the last.
 
-    def _read_gathered(self, ids: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
-        """Return what ``self.rnn`` returns for one-hot rows, using only the columns of the U symbols in ``ids``."""
-        symbols, places = torch.unique(ids, return_inverse=True)  # (U,), (B, T)
-        first, *others = self.rnn.parameters()
-        weights = [first.index_select(1, symbols), *others]
-        rows = one_hot(places, len(symbols), first.dtype)  # (B, T, U)
-        if isinstance(self.rnn, StepLoop):
-            return self.rnn.run(rows, state, weights)
+        ``masks`` say what is dropped; without them, only ``config.dropout`` drops, from torch's global random state.
+        """
+        rows, weights = self._input(ids)
         if state is None:
             zeros = rows.new_zeros(self.config.num_layers, len(ids), self.config.hidden_size)
             state = state_of([zeros] * len(self.config.architecture.memory))
+        if masks is None:
+            hidden, state = self._run(rows, state, weights)  # (B, T, H)
+        else:
+            hidden, state = self._run_masked(masks.input_rows(rows, ids), state, weights, masks)
+        return self.head(self.dropout(hidden)), state
+
+    def _input(self, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the rows that the first layer reads, (B, T, ·), and all layers' weights, in torch's order.
+
+        In a large vocabulary, both are those of the U symbols in ``ids`` alone.
+        """
+        first, *others = self.rnn.parameters()
+        if self.embedding is not None:
+            return self.embedding(ids), [first, *others]
+        if self.vocabulary_size <= _GATHER_ABOVE:
+            return one_hot(ids, self.vocabulary_size, first.dtype), [first, *others]
+        symbols, places = torch.unique(ids, return_inverse=True)  # (U,), (B, T)
+        return one_hot(places, len(symbols), first.dtype), [first.index_select(1, symbols), *others]
+
+    def _run(self, rows: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, State]:
+        """Run the layers with these weights on rows (B, T, ·); return the last one's output and the state after."""
+        if isinstance(self.rnn, StepLoop):
+            return self.rnn.run(rows, state, weights)
         kernel: Any = getattr(torch, self.rnn.mode.lower())  # lstm, gru, rnn_tanh or rnn_relu
-        arguments = (True, self.config.num_layers, self.rnn.dropout, self.training, False, True)
-        hidden, *after = kernel(rows, state, weights, *arguments)
+        layers = len(weights) // WEIGHTS_PER_LAYER
+        hidden, *after = kernel(rows, state, weights, True, layers, self.rnn.dropout, self.training, False, True)
         return hidden, state_of(after)
+
+    def _run_masked(self, rows: Tensor, state: State, weights: list[Tensor], masks: Masks) -> tuple[Tensor, State]:
+        """Return what `_run` returns with masked recurrent weights; where outputs are masked, layer by layer."""
+        weights = masks.recurrent(weights)
+        if not masks.outputs:
+            return self._run(rows, state, weights)
+        after = []
+        for layer, mask in enumerate(masks.outputs):
+            before = state_of([part[layer : layer + 1] for part in parts_of(state)])
+            hidden, last = self._run(rows, before, weights[WEIGHTS_PER_LAYER * layer :][:WEIGHTS_PER_LAYER])
+            rows = hidden * mask
+            after.append(parts_of(last))
+        return rows, state_of([torch.cat(parts) for parts in zip(*after, strict=True)])
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return a copy of every weight by torch's name, in the form that `RecurrentModel` takes."""
@@ -93,7 +118,7 @@ def restarted(state: NetworkState, lanes: NDArray[np.bool_]) -> NetworkState:
         return state
     if lanes.all():
         return None
-    parts = state if isinstance(state, tuple) else (state,)
+    parts = parts_of(state)
     mask = torch.from_numpy(lanes).to(parts[0].device)[:, None]
     return state_of([part.masked_fill(mask, 0) for part in parts])
 
@@ -147,27 +172,6 @@ def make_network(config: ModelConfig, vocabulary_size: int, seed: int, device: t
             f"a {config.kind} of {config.num_layers} × {config.hidden_size:,} units over {vocabulary_size:,} symbols "
             f"does not fit into the memory of this {device.type}. Lower model.hidden_size or model.num_layers."
         ) from error
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the autocast context for ``precision``, float32 or bfloat16."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def check_precision(network: RecurrentNetwork, device: torch.device, precision: str) -> None:
-    """Raise ConfigError where the device does not support ``precision``, found by one backward pass."""
-    if precision == "float32":
-        return
-    try:
-        with torch.random.fork_rng(), autocast(device, precision):
-            logits, _ = network(torch.zeros((1, 2), dtype=torch.int64, device=device))
-            logits.sum().backward()
-    except RuntimeError as error:
-        raise ConfigError(
-            f"training.precision: {precision} is not supported on this {device.type} "
-            f"({str(error).splitlines()[0]}). Use float32."
-        ) from error
-    network.zero_grad()
 
 
 class NetworkModel:

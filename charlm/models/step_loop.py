@@ -15,8 +15,14 @@ from torch.nn.functional import dropout, linear
 
 from charlm.models.cells import Cell
 
-NetworkState = Tensor | tuple[Tensor, ...] | None
-"""Hidden state (L, B, H), in a tuple with the cell state for an LSTM; None at the beginning of a text."""
+State = Tensor | tuple[Tensor, ...]
+"""Hidden state (L, B, H), in a tuple with the cell state for an LSTM."""
+
+NetworkState = State | None
+"""A state, or None at the beginning of a text, where it is zero."""
+
+WEIGHTS_PER_LAYER = 4
+"""Number of parameters of a layer: weight_ih, weight_hh, bias_ih and bias_hh, in torch's order."""
 
 
 class StepLoop(nn.Module):
@@ -44,19 +50,19 @@ class StepLoop(nn.Module):
 
     def forward(self, rows: Tensor, state: NetworkState = None) -> tuple[Tensor, NetworkState]:
         """Read rows (B, T, input) from a state; return the last layer's hidden state (B, T, H) and the state after."""
+        if state is None:
+            zeros = rows.new_zeros(self.num_layers, len(rows), self.hidden_size)
+            state = state_of([zeros] * len(self.cell.memory))
         return self.run(rows, state, list(self.parameters()))
 
-    def run(self, rows: Tensor, state: NetworkState, weights: Sequence[Tensor]) -> tuple[Tensor, NetworkState]:
-        """Compute `forward` with the given weights, in the order of the module's parameters."""
-        if state is None:
-            state = (rows.new_zeros(self.num_layers, len(rows), self.hidden_size),) * len(self.cell.memory)
-        parts = state if isinstance(state, tuple) else (state,)
+    def run(self, rows: Tensor, state: State, weights: Sequence[Tensor]) -> tuple[Tensor, State]:
+        """Compute `forward` with the given weights: those of one or more layers, in torch's order."""
         after: list[dict[str, Any]] = []
-        for depth in range(self.num_layers):
-            before = {name: part[depth] for name, part in zip(self.cell.memory, parts, strict=True)}
+        for depth in range(len(weights) // WEIGHTS_PER_LAYER):
+            before = {name: part[depth] for name, part in zip(self.cell.memory, parts_of(state), strict=True)}
             if depth:
                 rows = dropout(rows, self.dropout, self.training)
-            rows, last = self._layer(rows, before, weights[4 * depth : 4 * depth + 4])
+            rows, last = self._layer(rows, before, weights[WEIGHTS_PER_LAYER * depth :][:WEIGHTS_PER_LAYER])
             after.append(last)
         return rows, state_of([torch.stack([last[name] for last in after]) for name in self.cell.memory])
 
@@ -74,6 +80,11 @@ class StepLoop(nn.Module):
         return torch.stack(hidden, dim=1), activations
 
 
-def state_of(parts: Sequence[Tensor]) -> NetworkState:
+def state_of(parts: Sequence[Tensor]) -> State:
     """Return tensors (L, B, H), hidden state first, as a state in the form that torch's modules use."""
     return tuple(parts) if len(parts) > 1 else parts[0]
+
+
+def parts_of(state: State) -> tuple[Tensor, ...]:
+    """Return the tensors (L, B, H) of a state, hidden state first."""
+    return state if isinstance(state, tuple) else (state,)

@@ -18,7 +18,7 @@ from charlm.checkpoint.optimizer_state import prefix_of
 from charlm.checkpoint.sealed_file import Tensors
 from charlm.errors import CheckpointError
 from charlm.models.network import NetworkState, RecurrentNetwork
-from charlm.models.step_loop import state_of
+from charlm.models.step_loop import parts_of, state_of
 from charlm.runs.environment import software
 
 Value = TypeVar("Value")
@@ -38,7 +38,7 @@ def pack(
     packed: dict[str, Tensor] = {}
     for name, weight in network.named_parameters():
         packed |= {prefix_of(name) + key: value for key, value in optimizer.state.get(weight, {}).items()}
-    parts = state if isinstance(state, tuple) else () if state is None else (state,)
+    parts = () if state is None else parts_of(state)
     packed |= {f"state.{index}": part for index, part in enumerate(parts)}
     packed["rng.cpu"] = torch.get_rng_state()
     if device.type == "cuda":

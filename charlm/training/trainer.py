@@ -13,12 +13,11 @@ The trainer neither prints nor saves: it yields a StepReport after every step, a
 import math
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charlm.checkpoint.checkpoint import Checkpoint, Progress
@@ -26,7 +25,9 @@ from charlm.checkpoint.corpus_identity import CorpusIdentity
 from charlm.config.settings import Config
 from charlm.errors import DivergenceError
 from charlm.models.device import find_device
-from charlm.models.network import NetworkState, autocast, check_precision, make_network, restarted
+from charlm.models.masks import MaskSource
+from charlm.models.network import NetworkState, make_network, restarted
+from charlm.models.precision import autocast, check_precision
 from charlm.runs.step_report import Meter, Rollback, StepReport
 from charlm.text.batches import PADDING, Batch
 from charlm.text.corpus import Corpus
@@ -35,13 +36,15 @@ from charlm.training.divergence import MOST_ROLLBACKS, DivergenceMonitor
 from charlm.training.optimization import clip_gradient, learning_rate, make_optimizer
 from charlm.training.progress import Taken, after_step, with_known_best
 from charlm.training.state import detached, environment, pack, unpack
+from charlm.training.validation import on_device, validation_loss
 
 
 class Trainer:
     """Trains one network on one corpus.
 
-    Seeds torch's global random state, which dropout uses. Raises TextError when the text is too short for
-    its lanes, and ConfigError when the device or the precision is not available.
+    Seeds torch's global random state, which ``model.dropout`` uses; the masks of the other dropouts are functions of
+    the seed and the step. Raises TextError when the text is too short for its lanes, and ConfigError when the device
+    or the precision is not available.
     """
 
     def __init__(self, config: Config, corpus: Corpus) -> None:
@@ -58,9 +61,10 @@ class Trainer:
         self.optimizer = make_optimizer(self.network, training)
         self.progress = Progress()
         self._state: NetworkState = None
+        self._masks = MaskSource(config.model, len(corpus.vocabulary), training.seed, self.device)
         self._watch = DivergenceMonitor(training)
         self._rollback_point: Checkpoint | None = None
-        check_precision(self.network, self.device, training.precision)
+        check_precision(self.network, self._masks, training.precision)
 
     @property
     def total_steps(self) -> int:
@@ -138,10 +142,11 @@ class Trainer:
         """Take one optimizer step on a batch; return its mean loss in nats per character, and its gradient norm."""
         training = self.config.training
         before = restarted(self._state, batch.fresh) if training.carry_state else None
+        masks = self._masks.at(self.progress.step, len(batch.inputs))
         self.network.train()
         with autocast(self.device, training.precision):
-            logits, state = self.network(self._tensor(batch.inputs), before)
-        targets = self._tensor(batch.targets).flatten()
+            logits, state = self.network(on_device(batch.inputs, self.device), before, masks)
+        targets = on_device(batch.targets, self.device).flatten()
         loss = cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=PADDING)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call] # untyped in torch
@@ -159,15 +164,7 @@ class Trainer:
 
         Raises DivergenceError when the loss is not finite.
         """
-        nats, state = 0.0, None
-        self.network.eval()
-        with torch.inference_mode():
-            for step in range(len(self.validation_streams)):
-                batch = self.validation_streams.at(step)
-                logits, state = self.network(self._tensor(batch.inputs), restarted(state, batch.fresh))
-                targets = self._tensor(batch.targets).flatten()
-                nats += cross_entropy(logits.flatten(0, 1), targets, ignore_index=PADDING, reduction="sum").item()
-        loss = nats / self.validation_streams.characters
+        loss = validation_loss(self.network, self.validation_streams, self.device)
         self._watch.check_validation(self.progress.step + 1, loss)
         return loss
 
@@ -245,6 +242,3 @@ class Trainer:
         taken = Taken(passes, characters, time.perf_counter() - started)
         self.progress, best = after_step(self.progress, taken, meter, validation_loss, self.config.training)
         return best
-
-    def _tensor(self, ids: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self.device)

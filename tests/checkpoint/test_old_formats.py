@@ -58,7 +58,16 @@ BUILD = f"{torch.__version__.partition('+')[0]}{' with MKL' if torch.backends.mk
 
 LAST_FROZEN = 2
 """The newest format of which there are files here; a newer one is still open."""
-ADDED = {"run", "progress.rollback_step", "corpus.files", "corpus.sizes", "config.data.split"}
+ADDED = {
+    "run",
+    "progress.rollback_step",
+    "corpus.files",
+    "corpus.sizes",
+    "config.data.split",
+    "config.model.weight_dropout",
+    "config.model.locked_dropout",
+    "config.model.input_dropout",
+}
 """What the open format has and the last frozen one has not."""
 
 

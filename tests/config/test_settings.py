@@ -22,6 +22,9 @@ ACCEPTED: dict[str, list[Any]] = {
     "model.embedding_size": [None, 1, 64],
     "model.nonlinearity": ["tanh"],
     "model.dropout": [0, 0.0, 0.999],
+    "model.weight_dropout": [0, 0.0, 0.999],
+    "model.locked_dropout": [0, 0.0, 0.999],
+    "model.input_dropout": [0, 0.0, 0.999],
     "model.order": [5],
     "training.batch_size": [1, 512],
     "training.sequence_length": [1, 512],
@@ -67,6 +70,9 @@ REFUSED: dict[str, list[Any]] = {
     "model.embedding_size": NOT_A_COUNT,
     "model.nonlinearity": [*NOT_TEXT, "sigmoid", "", "relu"],  # relu: the default kind is not rnn
     "model.dropout": [*NOT_A_NUMBER, -0.1, 1, 1.0, 1.5],
+    "model.weight_dropout": [*NOT_A_NUMBER, -0.1, 1, 1.0, 1.5],
+    "model.locked_dropout": [*NOT_A_NUMBER, -0.1, 1, 1.0, 1.5],
+    "model.input_dropout": [*NOT_A_NUMBER, -0.1, 1, 1.0, 1.5],
     "model.order": [*NOT_AN_ORDER, 0, 1, 32],  # the default kind is not markov
     "training.batch_size": [None, *NOT_A_COUNT],
     "training.sequence_length": [None, *NOT_A_COUNT],
@@ -216,7 +222,16 @@ def test_only_an_rnn_chooses_its_nonlinearity(kind: str, good: bool) -> None:
         assert places(model__kind=kind, model__nonlinearity="relu") == {"model.nonlinearity"}
 
 
-NETWORKS = {"hidden_size": 64, "num_layers": 3, "embedding_size": 8, "nonlinearity": "relu", "dropout": 0.5}
+NETWORKS = {
+    "hidden_size": 64,
+    "num_layers": 3,
+    "embedding_size": 8,
+    "nonlinearity": "relu",
+    "dropout": 0.5,
+    "weight_dropout": 0.4,
+    "locked_dropout": 0.3,
+    "input_dropout": 0.1,
+}
 """What only networks read, at another value than the default."""
 TRAINED: dict[str, Any] = {
     "batch_size": 8,

@@ -44,6 +44,8 @@ SIZES: Fields = {
     "num_layers": st.integers(1, 1000),
     "embedding_size": st.none() | st.integers(1, 2**17),
     "dropout": below(1.0) | st.just(0),
+    "weight_dropout": below(1.0) | st.just(0),
+    "input_dropout": below(1.0) | st.just(0),
 }
 MODEL = st.fixed_dictionaries({"kind": st.sampled_from(["lstm", "gru"])}, optional=SIZES) | st.fixed_dictionaries(
     {"kind": st.just("rnn")}, optional=SIZES | {"nonlinearity": st.sampled_from(["tanh", "relu"])}

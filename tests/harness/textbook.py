@@ -19,8 +19,19 @@ def start(layers: int, size: int) -> Memory:
     return [(torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)) for _ in range(layers)]
 
 
-def read(kind: str, weights: Weights, ids: list[int], memory: Memory) -> tuple[Tensor, Memory]:
-    """Read one text, a character at a time; return logits (T, V) and the memory after it."""
+def read(
+    kind: str,
+    weights: Weights,
+    ids: list[int],
+    memory: Memory,
+    symbol_mask: Tensor | None = None,
+    output_masks: list[Tensor] | None = None,
+) -> tuple[Tensor, Memory]:
+    """Read one text, a character at a time; return logits (T, V) and the memory after it.
+
+    ``symbol_mask`` (V,) multiplies what the first layer reads of a symbol, and ``output_masks``, (H,) for each layer,
+    what a layer hands upwards.
+    """
     symbols = weights["head.weight"].shape[0]
     logits = []
     for index in ids:
@@ -28,10 +39,14 @@ def read(kind: str, weights: Weights, ids: list[int], memory: Memory) -> tuple[T
         x[index] = 1.0
         if "embedding.weight" in weights:
             x = x @ weights["embedding.weight"]
+        if symbol_mask is not None:
+            x = x * symbol_mask[index]
         after = []
         for layer, (hidden, cell) in enumerate(memory):
             x, cell = _step(kind, weights, layer, x, hidden, cell)  # noqa: PLW2901
             after.append((x, cell))
+            if output_masks is not None:
+                x = x * output_masks[layer]
         memory = after
         logits.append(weights["head.weight"] @ x + weights["head.bias"])
     return torch.stack(logits), memory

@@ -16,7 +16,9 @@ from charlm.config.reading import read_config
 from charlm.config.section import OnResume
 from charlm.config.settings import KEYS, Config
 from charlm.errors import ConfigError
-from charlm.models.network import RecurrentNetwork, check_precision
+from charlm.models.masks import MaskSource
+from charlm.models.network import RecurrentNetwork
+from charlm.models.precision import check_precision
 from charlm.runs.lookup import full_checkpoints
 from charlm.runs.metrics import METRICS
 from charlm.runs.resume_policy import POLICIES, adapted
@@ -53,6 +55,9 @@ CHANGED: dict[str, object] = {
     "model.embedding_size": 4,
     "model.nonlinearity": "relu",
     "model.dropout": 0.2,
+    "model.weight_dropout": 0.2,
+    "model.locked_dropout": 0.2,
+    "model.input_dropout": 0.2,
     "model.order": 2,
     "training.batch_size": 2,
     "training.sequence_length": 13,
@@ -92,6 +97,9 @@ FREE = {
 }
 CHANGES_THE_EXPERIMENT = {
     "model.dropout",
+    "model.weight_dropout",
+    "model.locked_dropout",
+    "model.input_dropout",
     "training.batch_size",
     "training.sequence_length",
     "training.carry_state",
@@ -283,9 +291,10 @@ def test_what_changes_the_run_needs_to_be_allowed_once_and_does_change_it(key: s
 
 
 def bfloat16_can_be_trained(project: Project) -> bool:
-    network = RecurrentNetwork(project.newest("tale").config.model, 9)
+    model = project.newest("tale").config.model
+    masks = MaskSource(model, 9, seed=1, device=torch.device("cpu"))
     try:
-        check_precision(network, torch.device("cpu"), "bfloat16")
+        check_precision(RecurrentNetwork(model, 9), masks, "bfloat16")
     except ConfigError:
         return False
     return True

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from charlm.checkpoint.checkpoint import Checkpoint, Progress
 from charlm.errors import ConfigError
-from charlm.models.network import RecurrentNetwork, check_precision
+from charlm.models.masks import MaskSource
+from charlm.models.network import RecurrentNetwork
+from charlm.models.precision import check_precision
 from charlm.runs.lookup import BEST, full_checkpoints
 from charlm.runs.metrics import METRICS
 from tests.conftest import make_config
@@ -99,6 +101,16 @@ OTHER_WAYS: dict[str, dict[str, object]] = {
     "evaluated more often than saved": {"training.evaluate_every": 2, "run.save_every": 5},
     "saved more often than evaluated": {"training.evaluate_every": 9, "run.save_every": 2},
     "rollback armed": {"training.on_divergence": "rollback"},
+    "weights dropped": {"model.weight_dropout": 0.4},
+    "units locked out": {"model.dropout": 0.0, "model.locked_dropout": 0.4},
+    "symbols dropped": {"model.input_dropout": 0.2},
+    "all dropped, in items": {
+        "data.documents": "line",
+        "model.dropout": 0.0,
+        "model.weight_dropout": 0.4,
+        "model.locked_dropout": 0.4,
+        "model.input_dropout": 0.2,
+    },
 }
 
 
@@ -119,9 +131,10 @@ def test_a_large_vocabulary_goes_on_exactly(cell: str, tmp_path: Path) -> None:
 
 
 def test_bfloat16_goes_on_exactly(project: Project) -> None:
-    network = RecurrentNetwork(make_config(project.text, project.runs).model, 9)
+    model = make_config(project.text, project.runs).model
+    masks = MaskSource(model, 9, seed=1, device=torch.device("cpu"))
     try:
-        check_precision(network, torch.device("cpu"), "bfloat16")
+        check_precision(RecurrentNetwork(model, 9), masks, "bfloat16")
     except ConfigError:
         pytest.skip("this machine cannot train with bfloat16")
 
