@@ -106,6 +106,8 @@ def train(
     source, note = None if init_from is None else str(init_from), on_note or _ignore
     curves = tensorboard_curves() if tensorboard else None
     with prepare_training(resolved, resume=resume, allow_change=allow_change, init_from=source, note=note) as start:
+        if start.hint:
+            note(start.hint)
         return _train_here(start, curves, on_evaluation)
 
 

@@ -40,6 +40,8 @@ REMEDIES: dict[str, str | Callable[..., str]] = {
     "not a run": "`charlm runs` lists runs.",
     "run in use": "Wait until it has ended, or choose another --name.",
     "several runs": "Name one with --checkpoint.",
+    "precision": "Add --set training.precision=float32.",
+    "precision of a run": "Add --set training.precision=float32 --allow-change training.precision.",
     "wrong config": "",
     "short text": "Give a longer one with --text or --file.",
     "unknown characters": "{} `charlm evaluate --skip-unknown` scores the text without such characters.",

@@ -105,6 +105,8 @@ def train(
     with prepare_training(
         resolved, resume=resume, allow_change=allow_change or [], init_from=init_from, note=_tell
     ) as start:
+        if start.hint and not quiet:
+            _tell(start.hint)
         if dry_run:
             from charlm.training.plan import plan
 

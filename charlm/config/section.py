@@ -45,6 +45,7 @@ Paths = Annotated[
 ]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(gt=0, le=2**53)]
+Threads = Annotated[int, Field(gt=0, le=512)]
 Size = Annotated[int, Field(gt=0, le=2**17)]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from charlm.config.section import Count, OnResume, Section
+from charlm.config.section import Count, OnResume, Section, Threads
 
 
 class TrainingConfig(Section):
@@ -59,6 +59,10 @@ class TrainingConfig(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?)$"), OnResume.FREE] = "auto"
     """Device: auto (cuda if available, else cpu), cpu, cuda, cuda:N or mps."""
+
+    threads: Annotated[Threads | None, OnResume.FREE] = None
+    """Number of threads that training computes with on the CPU; null: torch's own choice. Results can differ in their
+    last bits between two numbers."""
 
     precision: Annotated[Literal["float32", "bfloat16"], OnResume.ASK] = "float32"
     """Precision of training: float32, or bfloat16 mixed precision where the device supports it."""

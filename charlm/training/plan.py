@@ -34,6 +34,7 @@ def plan(trainer: Trainer) -> list[tuple[str, object]]:
             "memory",
             f"{_megabytes(2 * weights + moments)} weights, gradients and moments; {_peak(trainer.device)} peak so far",
         ),
+        ("threads", f"{torch.get_num_threads()}{'' if trainer.config.training.threads else ', chosen by torch'}"),
         (
             "one step",
             f"{seconds * 1000:,.1f} ms on {trainer.device}, {per_step / seconds:,.0f} characters per second",

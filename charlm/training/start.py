@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from charlm.checkpoint.checkpoint import Checkpoint, step_name
 from charlm.config.settings import KEYS, Config
 from charlm.errors import CheckpointError, ConfigError
+from charlm.models.precision import check_precision, faster_precision
 from charlm.runs.directory import RunDirectory
 from charlm.runs.lookup import INITIAL, Resumable, newest_checkpoint, open_checkpoint
 from charlm.runs.resume_policy import (
@@ -26,6 +27,7 @@ from charlm.text.corpus import Corpus, read_vocabulary
 from charlm.training.fine_tuning import widened
 from charlm.training.progress import standing_in
 from charlm.training.state import environment
+from charlm.training.threads import computing_threads
 from charlm.training.trainer import Trainer
 
 Note = Callable[[str], object]
@@ -55,6 +57,12 @@ class Start:
     def resumed(self) -> bool:
         """Whether the trainer continues from a checkpoint of its run."""
         return self._found is not None
+
+    @property
+    def hint(self) -> str | None:
+        """A sentence on how a new run would be faster on this machine; None where there is none."""
+        precision = self.config.training.precision
+        return None if self.resumed else faster_precision(self.trainer.device, precision)
 
     def open_run(self) -> RunDirectory:
         """Create the run's folder, or restore it to the checkpoint from which training continues.
@@ -92,14 +100,17 @@ def prepare_training(
 ) -> Iterator[Start]:
     """Yield a trainer: new, with the weights of ``init_from``, or with ``resume`` from its run's newest checkpoint.
 
-    The run's folder is locked until the block ends, and nothing is written before `Start.open_run`. Raises like
-    `Corpus.read`, `Trainer`, `check_resume` and `check_weights`.
+    The run's folder is locked until the block ends, and nothing is written before `Start.open_run`. Until then torch
+    computes with ``training.threads``. Raises like `Corpus.read`, `Trainer`, `check_precision`, `check_resume` and
+    `check_weights`.
     """
     with ExitStack() as held:
         run = RunDirectory.reopen(config) if resume else None
         if run:
             held.enter_context(run)
+        held.enter_context(computing_threads(config.training.threads))
         trainer, found, initial = begin(config, run, allow_change, init_from, note)
+        check_precision(trainer.network, trainer.masks, config.training.precision, resumed=run is not None)
         yield Start(trainer, run, found, initial, resume, note, held)
 
 

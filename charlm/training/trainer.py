@@ -27,7 +27,7 @@ from charlm.errors import DivergenceError
 from charlm.models.device import find_device
 from charlm.models.masks import MaskSource
 from charlm.models.network import NetworkState, make_network, restarted
-from charlm.models.precision import autocast, check_precision
+from charlm.models.precision import autocast
 from charlm.runs.step_report import Meter, Rollback, StepReport
 from charlm.text.batches import PADDING, Batch
 from charlm.text.corpus import Corpus
@@ -44,7 +44,7 @@ class Trainer:
 
     Seeds torch's global random state, which ``model.dropout`` uses; the masks of the other dropouts are functions of
     the seed and the step. Raises TextError when the text is too short for its lanes, and ConfigError when the device
-    or the precision is not available.
+    is not available.
     """
 
     def __init__(self, config: Config, corpus: Corpus) -> None:
@@ -61,10 +61,9 @@ class Trainer:
         self.optimizer = make_optimizer(self.network, training)
         self.progress = Progress()
         self._state: NetworkState = None
-        self._masks = MaskSource(config.model, len(corpus.vocabulary), training.seed, self.device)
+        self.masks = MaskSource(config.model, len(corpus.vocabulary), training.seed, self.device)
         self._watch = DivergenceMonitor(training)
         self._rollback_point: Checkpoint | None = None
-        check_precision(self.network, self._masks, training.precision)
 
     @property
     def total_steps(self) -> int:
@@ -142,7 +141,7 @@ class Trainer:
         """Take one optimizer step on a batch; return its mean loss in nats per character, and its gradient norm."""
         training = self.config.training
         before = restarted(self._state, batch.fresh) if training.carry_state else None
-        masks = self._masks.at(self.progress.step, len(batch.inputs))
+        masks = self.masks.at(self.progress.step, len(batch.inputs))
         self.network.train()
         with autocast(self.device, training.precision):
             logits, state = self.network(on_device(batch.inputs, self.device), before, masks)

@@ -67,6 +67,7 @@ ADDED = {
     "config.model.weight_dropout",
     "config.model.locked_dropout",
     "config.model.input_dropout",
+    "config.training.threads",
 }
 """What the open format has and the last frozen one has not."""
 

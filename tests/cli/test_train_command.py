@@ -230,6 +230,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(train: Run, tmp_path: Path
     assert rows["windows per epoch"] == f"{windows} of 3 lanes × 11 steps"
     assert rows["steps"] == f"{3 * windows}, evaluated every 4"
     assert " MB weights, gradients and moments" in rows["memory"]
+    assert rows["threads"] == "1, chosen by torch"
     assert re.fullmatch(r"[\d,.]+ ms on cpu, [\d,]+ characters per second", rows["one step"])
 
 

@@ -42,6 +42,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "training.evaluation_lanes": [1, 64],
     "training.seed": [0, 2**63 - 1],
     "training.device": ["auto", "cpu", "cuda", "cuda:0", "cuda:13", "mps"],
+    "training.threads": [None, 1, 512],
     "training.precision": ["float32", "bfloat16"],
     "run.name": ["run", "tales-lstm", "a b", "Märchen.2", "latest-2", "2024"],
     "run.directory": ["runs", "../elsewhere/runs", "."],
@@ -90,6 +91,7 @@ REFUSED: dict[str, list[Any]] = {
     "training.evaluation_lanes": [None, *NOT_A_COUNT],
     "training.seed": [None, -1, 2**63, 1.0, True, "1", [1], {"a": 1}],
     "training.device": [*NOT_TEXT, "", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cuda:١", "cuda 0", "auto\n", "tpu"],
+    "training.threads": [*NOT_A_COUNT, 513, 2**53],
     "training.precision": [*NOT_TEXT, "float16", "bf16", ""],
     "run.name": [
         *[*NOT_TEXT, "", "latest", "a/b", "/a", "a\\b", ".", "..", ".hidden", "-x"],
@@ -248,6 +250,7 @@ TRAINED: dict[str, Any] = {
     "patience": 3,
     "evaluate_every": 7,
     "device": "cuda",
+    "threads": 2,
     "precision": "bfloat16",
 }
 """What only training reads, likewise."""

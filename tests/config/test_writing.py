@@ -70,6 +70,7 @@ PACE = st.fixed_dictionaries(
         "evaluation_lanes": COUNTS,
         "seed": st.integers(0, 2**63 - 1),
         "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:3", "mps"]),
+        "threads": st.none() | st.integers(1, 512),
         "precision": st.sampled_from(["float32", "bfloat16"]),
     },
 )

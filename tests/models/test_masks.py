@@ -49,20 +49,24 @@ def tensors_of(masks: Masks) -> dict[str, Tensor]:
     return found
 
 
-def textbook_logits(network: RecurrentNetwork, ids: Tensor, masks: Masks) -> tuple[Tensor, list[Tensor]]:
-    """Return logits (B, T, V) by scalar loops, and the parameters whose gradients they have."""
+def textbook_logits(network: RecurrentNetwork, ids: Tensor, windows: list[Masks]) -> tuple[Tensor, list[Tensor]]:
+    """Return logits (B, T, V) of a text in windows by scalar loops, and the parameters that have their gradients."""
     config = network.config
     kind = config.nonlinearity if config.kind == "rnn" else config.kind
     leaves = {name: value.detach().clone().requires_grad_() for name, value in network.named_parameters()}
-    weights = dict(leaves)
-    for layer, mask in enumerate(masks.weights):
-        weights[f"rnn.weight_hh_l{layer}"] = leaves[f"rnn.weight_hh_l{layer}"] * mask
     logits = []
-    for lane, row in enumerate(ids.tolist()):
-        memory = textbook.start(config.num_layers, config.hidden_size)
-        symbols = None if masks.symbols is None else masks.symbols[lane]
-        outputs = [mask[lane, 0] for mask in masks.outputs] or None
-        logits.append(textbook.read(kind, weights, row, memory, symbols, outputs)[0])
+    for lane in range(len(ids)):
+        memory, read = textbook.start(config.num_layers, config.hidden_size), []
+        for masks, window in zip(windows, ids[lane].chunk(len(windows)), strict=True):
+            recurrent = {
+                f"rnn.weight_hh_l{layer}": leaves[f"rnn.weight_hh_l{layer}"] * mask
+                for layer, mask in enumerate(masks.weights)
+            }
+            symbols = None if masks.symbols is None else masks.symbols[lane]
+            outputs = [mask[lane, 0] for mask in masks.outputs] or None
+            found, memory = textbook.read(kind, leaves | recurrent, window.tolist(), memory, symbols, outputs)
+            read.append(found)
+        logits.append(torch.cat(read))
     return torch.stack(logits), list(leaves.values())
 
 
@@ -73,13 +77,15 @@ def textbook_logits(network: RecurrentNetwork, ids: Tensor, masks: Masks) -> tup
 def test_masked_logits_and_gradients_are_the_textbooks(
     kind, nonlinearity, layers, symbols, embedding_size, chosen
 ) -> None:
+    """Over two windows, each with its masks; the state between them is not masked."""
     config = dropping(config_of(kind, nonlinearity, layers, embedding_size), chosen)
     network = network_of(config, symbols).double().train()
-    ids = torch.from_numpy(ids_of((2, 5), symbols)) % 5 + symbols - 5  # few symbols, so that some occur twice
-    masks = masks_of(config, symbols, lanes=2)
+    ids = torch.from_numpy(ids_of((2, 6), symbols)) % 4 + symbols - 4  # few symbols, so that some occur twice
+    windows = [masks_of(config, symbols, step=step, lanes=2) for step in range(2)]
 
-    expected, leaves = textbook_logits(network, ids, masks)
-    found, _ = network(ids, None, masks)
+    expected, leaves = textbook_logits(network, ids, windows)
+    first, state = network(ids[:, :3], None, windows[0])
+    found = torch.cat([first, network(ids[:, 3:], state, windows[1])[0]], dim=1)
     expected.square().sum().backward()
     found.square().sum().backward()
 

@@ -28,6 +28,8 @@ SETTINGS: dict[str, object] = {
     "training.steps": 12,
     "training.evaluate_every": 4,
     "model.dropout": 0.2,
+    "model.weight_dropout": 0.3,
+    "model.input_dropout": 0.1,
     "run.keep": 1,
 }
 POINTS = {None: 4, 3: 6, 50: 0}

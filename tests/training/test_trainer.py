@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from charlm.config.settings import Config
-from charlm.errors import ConfigError, DivergenceError, TextError
+from charlm.errors import DivergenceError, TextError
 from charlm.evaluation import evaluate
 from charlm.text.corpus import Corpus
 from charlm.training.trainer import Trainer
@@ -275,13 +275,42 @@ def test_a_text_shorter_than_its_lanes_is_refused_with_the_numbers(text) -> None
         trainer_of(text, training={"batch_size": 40, "sequence_length": 64})
 
 
-def test_bfloat16_either_trains_or_is_refused(text) -> None:
-    try:
-        trainer = trainer_of(text, training={"precision": "bfloat16"})
-    except ConfigError as error:
-        assert "float32" in str(error)  # noqa: PT017 - which of the two happens depends on the machine
-    else:
-        assert math.isfinite(list(trainer.run())[-1].loss)
+DROPPED = [{"weight_dropout": 0.4}, {"locked_dropout": 0.4}, {"input_dropout": 0.4}]
+
+
+@pytest.mark.parametrize("dropped", DROPPED, ids=lambda model: next(iter(model)))
+def test_each_step_has_masks_of_its_own_whenever_it_is_taken(dropped, text) -> None:
+    """The same window from the same weights: another loss at another step, the same when it goes back to a step."""
+    trainer = trainer_of(text, model=dropped, training={"carry_state": False})
+    before = torch.get_rng_state()
+
+    def loss_at(step: int) -> float:
+        trainer.progress = trainer.progress.model_copy(update={"step": step})
+        return trainer.train_step(trainer.streams.at(0), rate=0.0)[0]
+
+    losses = [loss_at(step) for step in (0, 1, 2, 1, 0)]
+
+    assert len(set(losses[:3])) == 3
+    assert losses[3:] == [losses[1], losses[0]]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("dropped", DROPPED, ids=lambda model: next(iter(model)))
+def test_another_seed_has_other_masks(dropped, text) -> None:
+    def losses(seed: int, weights: dict[str, np.ndarray] | None = None) -> tuple[float, dict[str, np.ndarray]]:
+        trainer = trainer_of(text, model=dropped, training={"seed": seed})
+        if weights is not None:
+            trainer.network.load_tensors(weights)
+        return trainer.train_step(trainer.streams.at(0), 0.0)[0], weights_of(trainer)
+
+    one, weights = losses(1)
+
+    assert losses(1, weights)[0] == one != losses(2, weights)[0]
+
+
+@pytest.mark.parametrize("dropped", DROPPED, ids=lambda model: next(iter(model)))
+def test_nothing_is_dropped_in_validation(dropped, text) -> None:
+    assert trainer_of(text, model=dropped).evaluate() == trainer_of(text).evaluate()
 
 
 def test_the_checkpoint_is_a_copy_that_training_leaves_alone(text) -> None:
