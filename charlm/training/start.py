@@ -90,8 +90,8 @@ def prepare_training(
 ) -> Iterator[Start]:
     """Yield a trainer: new, with the weights of ``init_from``, or with ``resume`` from its run's newest checkpoint.
 
-    The run's folder is locked until the block ends, and nothing is written before `Start.open_run`. Until then torch
-    computes with ``training.threads``. Raises like `Corpus.read`, `Trainer`, `check_precision`, `check_resume` and
+    Until the block ends, the run's folder is locked and torch computes with ``training.threads``. Nothing is written
+    before `Start.open_run`. Raises like `Corpus.read`, `Trainer`, `check_precision`, `check_resume` and
     `check_weights`.
     """
     with ExitStack() as held:
