@@ -86,38 +86,41 @@ def train(
     ``resume`` the run continues from its newest checkpoint, and settings in ``allow_change`` may differ; without texts
     and config it is the run of this ``name`` or the latest run in ``directory``, with the settings in its folder.
     ``init_from`` names a checkpoint or run whose weights a new run starts with, and whose architecture it takes where
-    the config sets none. ``tensorboard`` also writes the metrics for TensorBoard. ``on_evaluation`` is called
-    after each evaluation, and ``on_note`` with sentences such as which settings differ. In a notebook a progress bar
-    is shown; otherwise nothing is printed.
+    the config sets none. ``tensorboard`` also writes the metrics for TensorBoard. ``on_evaluation`` is called after
+    each evaluation, and ``on_note`` with sentences such as which settings differ. In a notebook a progress bar is
+    shown; otherwise nothing is printed.
 
     After KeyboardInterrupt the step is finished and saved, and the exception is raised again; ``resume`` continues
     from there. Raises ConfigError, TextError, CheckpointError, DivergenceError and StorageError.
     """
+    check_known(allow_change)
     if resume and config is None and not texts:
         resolved = recorded_config(name, Path(directory or RunConfig.default("directory")))
     else:
         resolved = _resolved(texts, config, name, directory)
-    check_known(allow_change)
     if not resolved.model.architecture.is_recurrent:
         _refuse_for_counting(allow_change=allow_change, init_from=init_from, tensorboard=tensorboard)
-        return _count_here(resolved, resume, on_evaluation)
+        return _count_here(resolved, resume, on_evaluation, on_note or _ignore)
     from charlm.training.start import prepare_training
 
     source, note = None if init_from is None else str(init_from), on_note or _ignore
     curves = tensorboard_curves() if tensorboard else None
     with prepare_training(resolved, resume=resume, allow_change=allow_change, init_from=source, note=note) as start:
-        if start.hint:
-            note(start.hint)
-        return _train_here(start, curves, on_evaluation)
+        return _train_here(start, curves, on_evaluation, note)
 
 
 def _train_here(
-    start: "Start", curves: "type[Scalars] | None", on_evaluation: Callable[[Evaluation], object] | None
+    start: "Start",
+    curves: "type[Scalars] | None",
+    on_evaluation: Callable[[Evaluation], object] | None,
+    note: Callable[[str], object],
 ) -> Run:
     """Train a prepared run, with a progress bar in a notebook; KeyboardInterrupt takes effect between steps."""
     from charlm.training.background import finish_steps
     from charlm.training.notebook import observer_here
 
+    if start.hint:
+        note(start.hint)
     run = start.open_run()
     observer = observer_here(start.trainer.progress.step, start.trainer.total_steps)
     callbacks: list[OnEvaluation] = []
@@ -131,9 +134,14 @@ def _train_here(
     return Run(run.path)
 
 
-def _count_here(config: Config, resume: bool, on_evaluation: Callable[[Evaluation], object] | None) -> Run:
+def _count_here(
+    config: Config,
+    resume: bool,
+    on_evaluation: Callable[[Evaluation], object] | None,
+    note: Callable[[str], object],
+) -> Run:
     """Count a Markov model, unless the run that is resumed has one already."""
-    with prepare_counting(config, resume=resume) as counting:
+    with prepare_counting(config, resume=resume, note=note) as counting:
         if isinstance(counting, RunDirectory):
             return Run(counting.path)
         run = Run(count_run(counting)[0].path)

@@ -73,7 +73,7 @@ def test_noise_of_one_source_is_never_suspect(tmp_path_factory: pytest.TempPathF
     assert found(tmp_path_factory.mktemp("noise"), text) is None
 
 
-@pytest.mark.parametrize("kind", ["gru"])
+@pytest.mark.parametrize("kind", ["gru", "markov"])
 def test_training_says_it_once(kind: str, charlm: Run, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("\n".join(WORDS), encoding="utf-8")
     steps = "training: {steps: 2, batch_size: 2}" if kind == "gru" else ""

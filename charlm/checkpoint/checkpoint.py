@@ -38,7 +38,7 @@ FORMAT = 3
 """Version of the record and the tensors; newer versions are refused. 2 added Markov models and separate items, 3 the
 run's id, the rollback point and the resolved files of the text."""
 _READ = range(1, FORMAT + 1)
-_MEANT_UNTIL_2 = {"split": "tail"}
+_MEANT_UNTIL_2 = {"split": "tail", "newlines": "keep"}
 """What a config meant before format 3 by settings of section ``data`` that it did not have."""
 _UNREADABLE = (KeyError, TypeError, AttributeError, ValidationError, ConfigError, CheckpointError, RecursionError)
 """Exceptions that an invalid record can raise."""

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from charlm.cli.display import say
 from charlm.errors import ConfigError, TextError
+from charlm.home_folder import from_home
 
 if TYPE_CHECKING:
     from charlm.checkpoint.checkpoint import Checkpoint
@@ -82,10 +82,14 @@ def encode_file(
 ) -> "tuple[Ids, list[UnknownCharacter]]":
     """Return what `read_file` does, and the unknown characters, which are read as ``<unk>`` or skipped."""
     from charlm.text.encoding import encode_bytes
+    from charlm.text.findings import Findings
     from charlm.text.unknown_characters import unknown_note
 
     pieces, source = _open_bytes(name)
-    ids, unknown = encode_bytes(pieces, source, data, vocabulary, skip_unknown=skip_unknown)
+    findings = Findings()
+    ids, unknown = encode_bytes(pieces, source, data, vocabulary, findings, skip_unknown=skip_unknown)
+    for sentence in findings.sentences():
+        say(f"charlm: {sentence}")
     if note := unknown_note(unknown, skipped=skip_unknown):
         say(f"charlm: {source}: {note}")
     return ids, unknown
@@ -111,17 +115,17 @@ def read_prompt(name: str, checkpoint: "Checkpoint") -> str:
 
     Standard input loses one final newline, because ``echo`` and here-documents end with one; a file is read as it is.
     """
-    from charlm.text.files import text_pieces
+    from charlm.text.decoded import text_pieces
 
     pieces, source = _open_bytes(name)
-    if checkpoint.config.data.unit == "byte":
+    data = checkpoint.config.data.model_copy(update={"field": None})  # a prompt is no table
+    if data.unit == "byte":
         text = b"".join(pieces).decode("utf-8", "surrogateescape")
     else:
-        text = "".join(text_pieces(pieces, source, checkpoint.config.data))
+        text = "".join(text_pieces(pieces, source, data))
     if name == "-":
         text = re.sub(r"\r?\n\Z", "", text)
-    # line ends separate items
-    return text.rstrip("\r\n") if checkpoint.config.data.documents == "line" else text
+    return text.rstrip("\r\n") if data.documents == "line" else text  # line ends separate items
 
 
 def read_validation(checkpoint: "Checkpoint", corpus: list[str] | None) -> "Ids":
@@ -149,10 +153,13 @@ def pictures() -> ModuleType:
 
 
 def _open_bytes(name: str) -> tuple[Iterator[bytes], str]:
-    """Return a file's bytes in pieces, and its name for errors; ``-`` is standard input."""
-    from charlm.text.files import byte_pieces
+    """Return a file's content in pieces, and its name for errors; ``-`` is standard input."""
+    from charlm.text.files import TextFile
 
-    return (_standard_input(), "standard input") if name == "-" else (byte_pieces(Path(name)), name)
+    if name == "-":
+        return _standard_input(), "standard input"
+    path = from_home(name)
+    return TextFile(path).pieces(), str(path)
 
 
 def _standard_input() -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charlm.errors import StorageError
+from charlm.home_folder import from_home
 from charlm.text.printable import escaped
 from charlm.whole_file import cannot_write, force_to_disk, write_whole_file
 
@@ -29,6 +30,7 @@ _MOST_LINKS = 40
 
 def write_output(path: Path, content: bytes) -> None:
     """Write bytes where ``path`` points; raises StorageError, and BrokenPipeError if a pipe's reader closed it."""
+    path = from_home(path)
     try:
         _write(path, content)
     except BrokenPipeError:
@@ -39,11 +41,13 @@ def write_output(path: Path, content: bytes) -> None:
 
 def is_taken(path: Path) -> bool:
     """Return whether a regular file or a folder is at ``path``; the process's own streams are not taken."""
+    path = from_home(path)
     return _own_descriptor(path) is None and _type_of(path) in (stat.S_IFREG, stat.S_IFDIR)
 
 
 def is_terminal(path: Path) -> bool:
     """Return whether ``path`` leads to a terminal, as /dev/tty does."""
+    path = from_home(path)
     own = _own_descriptor(path)
     if own is not None:
         return os.isatty(own)

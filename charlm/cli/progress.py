@@ -2,15 +2,19 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
-from charlm.cli.display import printable, say
+from charlm.cli.display import is_watched, printable, say
 from charlm.runs.step_report import Rollback, StepReport, bits_per_character
+from charlm.text.watching import reading_watched
 from charlm.training.divergence import MOST_ROLLBACKS
 
+_LONG = 2.0
+"""Seconds that reading a text takes before its progress is shown."""
 _INTERVAL = 10.0
 """Seconds between plain lines; evaluations are printed in addition."""
 
@@ -33,7 +37,7 @@ class Bar:
 
     def update(self, report: StepReport) -> None:
         """Advance the bar, and print a line for an evaluation."""
-        with self._while_watched():
+        with _while_watched(self._bar):
             self._bar.set_postfix_str(
                 f"loss {report.loss:.3f}  {bits_per_character(report.loss):.3f} bits/char  "
                 f"{report.characters_per_second:,.0f} chars/s",
@@ -54,21 +58,51 @@ class Bar:
 
     def close(self) -> None:
         """Close the bar, and continue on the line below it."""
-        with self._while_watched():
+        with _while_watched(self._bar):
             self._bar.close()
 
     def _write(self, text: str) -> None:
-        with self._while_watched():
+        with _while_watched(self._bar):
             if not self._bar.disable:
                 self._bar.write(text, file=sys.stderr)
 
-    @contextmanager
-    def _while_watched(self) -> Iterator[None]:
-        """Disable the bar for good when it cannot be shown."""
-        try:
-            yield
-        except OSError:
-            self._bar.disable = True
+
+class Reading:
+    """A bar while a text is read, on a terminal and when that takes long; nothing with ``quiet``."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._bar = tqdm(
+            desc="charlm: reading the text twice",
+            file=sys.stderr,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            delay=_LONG,
+            disable=quiet or not is_watched(),
+        )
+
+    def update(self, count: int) -> None:
+        """Count the bytes that were read."""
+        with _while_watched(self._bar):
+            self._bar.update(count)
+
+    def tell(self, sentence: str) -> None:
+        """Print a sentence where the bar was."""
+        with _while_watched(self._bar):
+            self._bar.clear()
+        say(f"charlm: {sentence}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        with _while_watched(self._bar):
+            self._bar.close()
+
+
+@contextmanager
+def reading_shown(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Show the progress of texts that are read in this block; yield a function that prints sentences beside it."""
+    with closing(Reading(quiet)) as reading, reading_watched(reading.update):
+        yield reading.tell
 
 
 class Lines:
@@ -112,6 +146,15 @@ class Silence:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+@contextmanager
+def _while_watched(bar: "tqdm[Any]") -> Iterator[None]:
+    """Disable the bar for good when it cannot be shown."""
+    try:
+        yield
+    except OSError:
+        bar.disable = True
 
 
 def line(report: StepReport, total_steps: int | None) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,13 +99,17 @@ def train(
         with MemoryGuard(lambda: "Lower model.order, or use a shorter text."):
             _count(resolved, source, resume=resume, dry_run=dry_run, quiet=quiet)
         return
+    from charlm.cli.progress import reading_shown
     from charlm.library import tensorboard_curves
     from charlm.training.start import prepare_training
 
     curves = tensorboard_curves() if tensorboard else None
-    with prepare_training(
-        resolved, resume=resume, allow_change=allow_change or [], init_from=init_from, note=_tell
-    ) as start:
+    with ExitStack() as held:
+        with reading_shown(quiet) as note:
+            prepared = prepare_training(
+                resolved, resume=resume, allow_change=allow_change or [], init_from=init_from, note=note
+            )
+            start = held.enter_context(prepared)
         if start.hint and not quiet:
             _tell(start.hint)
         if dry_run:
@@ -159,14 +164,19 @@ def _train(start: "Start", curves: "type[Scalars] | None", quiet: bool) -> None:
 
 def _count(config: "Config", source: Path, *, resume: bool, dry_run: bool, quiet: bool) -> None:
     """Count a Markov model; a run that has one already is complete, because counting is one pass."""
+    from charlm.cli.progress import reading_shown
     from charlm.library import count_run
     from charlm.runs.directory import RunDirectory
     from charlm.training.ngram import plan, prepare_counting
 
-    if dry_run:
-        show(facts(f"plan of {source}", plan(config)))
-        return
-    with prepare_counting(config, resume=resume) as counting:
+    with ExitStack() as held:
+        if dry_run:
+            with reading_shown(quiet) as note:
+                rows = plan(config, note)
+            show(facts(f"plan of {source}", rows))
+            return
+        with reading_shown(quiet) as note:
+            counting = held.enter_context(prepare_counting(config, resume=resume, note=note))
         if isinstance(counting, RunDirectory):
             _tell(f"{counting.path} is already counted; there is nothing to resume.")
             return

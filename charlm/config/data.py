@@ -3,7 +3,7 @@
 import codecs
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from charlm.config.section import Count, Fraction, OnResume, Paths, Section
 
@@ -21,12 +21,24 @@ class DataConfig(Section):
     encoding: Annotated[str, OnResume.FIXED] = "utf-8"
     """Text encoding of the files, by a name that Python knows, such as utf-8, cp1252 or utf-16."""
 
+    errors: Annotated[Literal["strict", "replace"], OnResume.FIXED] = "strict"
+    """What becomes of bytes that cannot be decoded: strict (they are an error) or replace (they are read as U+FFFD, and
+    counted)."""
+
+    newlines: Annotated[Literal["keep", "normalize"] | None, OnResume.FIXED] = None
+    """Line ends: keep (as they are) or normalize (CRLF and CR become LF). null: normalize, except with unit: byte."""
+
     normalization: Annotated[Literal["NFC", "NFD", "NFKC", "NFKD"] | None, OnResume.FIXED] = None
     """Unicode normalization: NFC, NFD, NFKC, NFKD, or null for none. NFD decomposes Hangul syllables into jamo."""
 
-    documents: Annotated[Literal["line", "blank-line", "file"] | None, OnResume.FIXED] = None
-    """What one separate item (a name, a poem) of the text is: line, blank-line (items are separated by blank lines) or
-    file. The model learns where an item ends. null: the files are one continuous text."""
+    documents: Annotated[Literal["line", "blank-line", "file", "record"] | None, OnResume.FIXED] = None
+    """What one separate item (a name, a poem) of the text is: line, blank-line (items are separated by blank lines),
+    file, or record (one value of the column that field names). The model learns where an item ends. null: the files
+    are one continuous text; with field, record."""
+
+    field: Annotated[str | None, Field(min_length=1, validate_default=True), OnResume.FIXED] = None
+    """A column of .csv, .tsv and .jsonl files, which may be compressed: each of its values is one item. null: files are
+    read as they are."""
 
     minimum_count: Annotated[Count, OnResume.FIXED] = 1
     """Characters that occur fewer times than this become <unk>."""
@@ -42,8 +54,29 @@ class DataConfig(Section):
     """Fraction of the text, or of its items, held out for a final test, read only where the test split is named."""
 
     def meant(self) -> Self:
-        """Return these settings with the null of ``split`` replaced by its meaning."""
-        return self.model_copy(update={"split": self.split or ("tail" if self.documents is None else "random")})
+        """Return these settings with the nulls of ``split`` and ``newlines`` replaced by their meaning."""
+        split = self.split or ("tail" if self.documents is None else "random")
+        newlines = self.newlines or ("keep" if self.unit == "byte" else "normalize")
+        return self.model_copy(update={"split": split, "newlines": newlines})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_field_means_records(cls, value: object) -> object:
+        if isinstance(value, dict) and value.get("field") is not None and value.get("documents") is None:
+            return value | {"documents": "record"}
+        return value
+
+    @field_validator("field")
+    @classmethod
+    def _belongs_to_records(cls, value: str | None, info: ValidationInfo) -> str | None:
+        documents = info.data.get("documents")
+        if value is None and documents == "record":
+            raise ValueError("expected the name of a column, because documents is record")
+        if value is not None and documents not in (None, "record"):  # None where it is refused itself
+            raise ValueError(f"needs documents: record or null, which is {documents}")
+        if value is not None and info.data.get("unit") == "byte":
+            raise ValueError("has no effect on bytes; leave it at None or set data.unit: character")
+        return value
 
     @field_validator("encoding")
     @classmethod
@@ -56,11 +89,11 @@ class DataConfig(Section):
             raise ValueError("expected a text encoding known to Python, such as utf-8, cp1252 or cp949")
         return value
 
-    @field_validator("encoding", "normalization", "minimum_count")
+    @field_validator("encoding", "errors", "newlines", "normalization", "minimum_count")
     @classmethod
     def _bytes_are_read_as_they_are(cls, value: object, info: ValidationInfo) -> object:
         default = cls.default(str(info.field_name))
-        if info.data.get("unit") == "byte" and value != default:
+        if info.data.get("unit") == "byte" and value not in (default, "keep"):
             raise ValueError(f"has no effect on bytes; leave it at {default!r} or set data.unit: character")
         return value
 

@@ -10,6 +10,7 @@ from charlm.config.mistakes import Source, config_error, unknown_key
 from charlm.config.settings import KEYS, Config, RunConfig
 from charlm.config.strict_yaml import parse_yaml
 from charlm.errors import ConfigError
+from charlm.home_folder import from_home
 
 _LONGEST = 1 << 20
 """Maximum size of a config file, in bytes."""
@@ -22,7 +23,7 @@ def read_config(path: Path, overrides: Sequence[str] = (), prefix: str = "") -> 
     An override's value is any YAML value; ``section={...}`` replaces the section. Raises ConfigError that lists every
     mistake with its file and line (or ``prefix`` and its override), what was expected, and the nearest key.
     """
-    draft = _Draft.read(path)
+    draft = _Draft.read(from_home(path))
     for override in overrides:
         draft.apply(override, f"{prefix}{override}")
     return draft.config()
@@ -78,7 +79,7 @@ class _Draft:
         """Apply one override to the tree, or add its mistake to the problems."""
         dotted, equals, text = override.partition("=")
         keys = tuple(dotted.strip().split("."))
-        document = parse_yaml(text)
+        document = parse_yaml(text if text.strip() != "-" else "'-'")  # a dash is a name, not a list of nothing
         if not equals or not all(keys):
             self.problems.append(f"{place}: expected section.key=value")
         elif document.problems:

@@ -34,6 +34,8 @@ def is_unicode(name: str) -> str:
 def _as_tuple(value: object) -> object:
     """Return a path as a tuple of one, and a list of paths as a tuple."""
     items = (value,) if isinstance(value, str) else value
+    if isinstance(items, list | tuple) and "-" in items:
+        raise ValueError("standard input cannot be a corpus, because a text is read twice; save it as a file first")
     if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) and item for item in items):
         raise ValueError("expected a file, a list of files or a glob")
     return tuple(map(is_unicode, items))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from charlm.checkpoint.checkpoint import Checkpoint, step_of
 from charlm.errors import CheckpointError, DamagedCheckpointError
+from charlm.home_folder import from_home
 
 BEST = "best.safetensors"
 """The file of a run with the weights at the lowest validation loss."""
@@ -41,7 +42,7 @@ def find_checkpoint(name: str | None, directory: Path = Path("runs")) -> Path:
     """
     if name is None:
         return _best_in(latest_run(directory))
-    given = Path(name)
+    given = from_home(name)
     if os.path.isfile(given):
         return given
     folders = [run for run in (given, directory / name) if os.path.isdir(run)]

@@ -29,7 +29,7 @@ _WEIGHTS = frozenset(
     | {"data.unit", "data.normalization", "data.documents"}
 )
 """Settings that two models must share for one to start with the other's weights."""
-_WITH_MEANT_NULL = ("split",)
+_WITH_MEANT_NULL = ("newlines", "split")
 """Settings of section ``data`` for which null means one of the other values."""
 _NEW_RUN = "start a run with another name"
 _WITH_WEIGHTS = "(init_from starts it with this run's weights"

@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 from charlm.config.settings import DataConfig
 from charlm.errors import TextError
 from charlm.text.code_points import END_UNIT, CodePoints, code_points
+from charlm.text.decoded import text_pieces
 from charlm.text.documents import ends_marked
-from charlm.text.files import TextFile, find_files, listed, text_pieces
+from charlm.text.files import TextFile, find_files, listed
+from charlm.text.findings import Findings
 from charlm.text.item_splits import Arrangement, ItemHashes
 from charlm.text.vocabulary import END, Ids, Vocabulary
 
@@ -40,11 +42,13 @@ class Corpus:
     files: tuple[TextFile, ...]
     """The files that were read, in order, with absolute paths and their sizes."""
     sha256: str
-    """SHA-256 of the files' bytes, joined in order; with data.documents: file, ``<end>`` follows each file."""
+    """SHA-256 of the files' content, joined in order; with data.documents: file, ``<end>`` follows each file."""
     vocabulary: Vocabulary
     ids: Ids
     validation_start: int
     test_start: int
+    notes: tuple[str, ...] = ()
+    """Sentences for the user about what was found in the files, such as how many bytes were replaced."""
 
     @classmethod
     def read(cls, data: DataConfig, vocabulary: Vocabulary | None = None) -> Self:
@@ -68,8 +72,8 @@ class Corpus:
 
         Where ``sha256`` is given and their bytes have another digest, raises TextError before they are encoded.
         """
-        hashes = ItemHashes() if data.meant().split == "random" else None
-        counts, digest, sizes = _count(files, data, hashes)
+        findings, hashes = Findings(), ItemHashes() if data.meant().split == "random" else None
+        counts, digest, sizes = _count(files, data, findings, hashes)
         if sha256 not in (None, digest):
             names = listed([file.path for file in files])
             raise TextError(f"{names}: this is not, or no longer, the text that the model was trained on.")
@@ -78,7 +82,7 @@ class Corpus:
         ids = _encode(files, data, vocabulary, int(counts.sum()), arrangement)
         edges = arrangement.edges if arrangement else _tail_edges(ids, vocabulary.end, data)
         read = tuple(_resolved(file.path, size) for file, size in zip(files, sizes, strict=True))
-        corpus = cls(data.path, read, digest, vocabulary, ids, *edges)
+        corpus = cls(data.path, read, digest, vocabulary, ids, *edges, findings.sentences())
         corpus._check_splits(data)
         return corpus
 
@@ -213,11 +217,11 @@ def _changed_while_read(data: DataConfig) -> TextError:
 
 
 def _count(
-    files: Sequence[TextFile], data: DataConfig, hashes: ItemHashes | None = None
+    files: Sequence[TextFile], data: DataConfig, findings: Findings | None = None, hashes: ItemHashes | None = None
 ) -> tuple[NDArray[np.int64], str, list[int]]:
     """Return the count of each code point in the files, the SHA-256 of their bytes, and the size of each.
 
-    The items of the text are added to ``hashes``.
+    ``findings`` takes what is to be said about the files, and ``hashes`` their items.
     """
     digest, counts, sizes = hashlib.sha256(), np.zeros(0, np.int64), []
 
@@ -230,7 +234,7 @@ def _count(
         if data.documents == "file":  # the boundary between files is part of the text, but not in their bytes
             digest.update(END.encode())
 
-    texts = (text_pieces(hashed(file.pieces()), str(file.path), data) for file in files)
+    texts = (text_pieces(hashed(file.pieces()), str(file.path), data, findings) for file in files)
     for text in itemized(texts, data):
         if hashes is not None:
             hashes.add(text)
@@ -238,12 +242,3 @@ def _count(
         more[: len(counts)] += counts
         counts = more
     return counts, digest.hexdigest(), sizes
-
-
-def encode_pieces(pieces: Iterable[str], vocabulary: Vocabulary) -> Ids:
-    """Return the ids (N,) of a text given in pieces, already decoded and normalized."""
-    encoded, position = [np.empty(0, vocabulary.dtype)], 0
-    for piece in pieces:
-        encoded.append(vocabulary.encode_units(code_points(piece), position))
-        position += len(encoded[-1])
-    return np.concatenate(encoded)

@@ -5,7 +5,7 @@
 
 Every item is followed by an end mark (▸), which the model learns to predict, and one precedes the first: so each
 item is read right after an end mark. Separators, and white space before them, belong to no item; empty items are
-dropped.
+dropped. Records, the values of a table, come with a mark after each, which is then their separator.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Literal
 
 from charlm.text.code_points import END_UNIT
 
-Documents = Literal["line", "blank-line", "file"]
+Documents = Literal["line", "blank-line", "file", "record"]
 
 _END = chr(END_UNIT)
 _WHITE = " \t\r\n"
@@ -22,8 +22,9 @@ _BLANK_LINES = r"(?:(?<![ \t])[ \t]*+\r?\n)+"  # matched only where white space 
 _SEPARATORS: dict[Documents, re.Pattern[str]] = {
     "line": re.compile(_BLANK_LINES),
     "blank-line": re.compile(rf"(?<![ \t])[ \t]*+\r?\n{_BLANK_LINES}"),
+    "record": re.compile(rf"(?<![{_WHITE}{_END}])(?:[{_WHITE}]*+{_END})+(?:{_BLANK_LINES})?"),
 }
-_LEADING = re.compile(_BLANK_LINES)
+_LEADING = re.compile(rf"(?:[{_WHITE}]*+{_END})*+(?:{_BLANK_LINES})?")
 
 
 def ends_marked(files: Iterable[Iterable[str]], documents: Documents) -> Iterator[str]:
@@ -47,9 +48,8 @@ def _marked(pieces: Iterable[str], separator: re.Pattern[str]) -> Iterator[str]:
     held, begun = "", False
     for piece in pieces:
         text = held + piece
-        kept = text.rstrip(_WHITE)
+        kept = text.rstrip(_WHITE + _END)
         held = text[len(kept) :]
         if kept and not begun:
-            leading = _LEADING.match(kept)
-            kept, begun = kept[leading.end() :] if leading else kept, True
+            kept, begun = _LEADING.sub("", kept, count=1), True  # at the start, where it matches, if only nothing
         yield separator.sub(_END, kept)

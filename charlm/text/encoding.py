@@ -12,8 +12,11 @@ import numpy as np
 
 from charlm.config.settings import DataConfig
 from charlm.errors import TextError, UnknownCharactersError
-from charlm.text.corpus import encode_pieces, itemized
-from charlm.text.files import text_pieces
+from charlm.text.code_points import code_points
+from charlm.text.corpus import itemized
+from charlm.text.decoded import text_pieces
+from charlm.text.findings import Findings
+from charlm.text.newlines import newlines_normalized
 from charlm.text.normalization import normalized
 from charlm.text.unknown_characters import UnknownCharacter, listed
 from charlm.text.vocabulary import UNKNOWN, Ids, Vocabulary
@@ -23,15 +26,22 @@ _BETWEEN = " \t\r\n"
 
 
 def encode_bytes(
-    pieces: Iterable[bytes], source: str, data: DataConfig, vocabulary: Vocabulary, *, skip_unknown: bool = False
+    pieces: Iterable[bytes],
+    source: str,
+    data: DataConfig,
+    vocabulary: Vocabulary,
+    findings: Findings | None = None,
+    *,
+    skip_unknown: bool = False,
 ) -> tuple[Ids, list[UnknownCharacter]]:
     """Return the ids (N,) of a text given as bytes, and its unknown characters, read as ``<unk>`` or skipped.
 
-    ``source`` names the text in errors. Raises TextError when it is empty or cannot be decoded, or when nothing is
-    left of it, and UnknownCharactersError for characters outside a vocabulary without ``<unk>`` unless they are
-    skipped.
+    ``source`` names the text in errors. ``findings`` takes what else is to be said about it. Raises TextError when it
+    is empty or cannot be decoded, or when nothing is left of it, and UnknownCharactersError for characters outside a
+    vocabulary without ``<unk>`` unless they are skipped.
     """
-    return _encode(text_pieces(pieces, source, data), source, data, _UnknownCharacters(vocabulary, skip_unknown))
+    texts = text_pieces(pieces, source, data, findings)
+    return _encode(texts, source, data, _UnknownCharacters(vocabulary, skip_unknown))
 
 
 def encode_text(
@@ -41,7 +51,8 @@ def encode_text(
     if data.unit == "byte":
         text_bytes = text.encode("utf-8", "surrogateescape")
         return encode_bytes([text_bytes], "text", data, vocabulary, skip_unknown=skip_unknown)
-    return _encode(normalized([text], data.normalization), "text", data, _UnknownCharacters(vocabulary, skip_unknown))
+    lines = newlines_normalized([text]) if data.meant().newlines == "normalize" else [text]
+    return _encode(normalized(lines, data.normalization), "text", data, _UnknownCharacters(vocabulary, skip_unknown))
 
 
 class _UnknownCharacters:
@@ -89,18 +100,27 @@ class _UnknownCharacters:
 
 
 def _encode(
-    texts: Iterable[str], source: str, data: DataConfig, strangers: _UnknownCharacters
+    texts: Iterable[str], source: str, data: DataConfig, unknown: _UnknownCharacters
 ) -> tuple[Ids, list[UnknownCharacter]]:
     """Encode a text given in pieces, already decoded and normalized."""
-    vocabulary = strangers.vocabulary
-    pieces = strangers.in_items(itemized([strangers.in_text(texts)], data))
+    vocabulary = unknown.vocabulary
+    pieces = unknown.in_items(itemized([unknown.in_text(texts)], data))
     try:
         ids = _without_empty_items(encode_pieces(pieces, vocabulary), vocabulary.end)
     except UnknownCharactersError as error:
         raise _refused(source, error) from error
     if len(ids) == (0 if vocabulary.end is None else 1):
-        raise _empty(source, strangers.found)
-    return ids, strangers.found
+        raise _empty(source, unknown.found)
+    return ids, unknown.found
+
+
+def encode_pieces(pieces: Iterable[str], vocabulary: Vocabulary) -> Ids:
+    """Return the ids (N,) of a text given in pieces, already decoded and normalized."""
+    encoded, position = [np.empty(0, vocabulary.dtype)], 0
+    for piece in pieces:
+        encoded.append(vocabulary.encode_units(code_points(piece), position))
+        position += len(encoded[-1])
+    return np.concatenate(encoded)
 
 
 def _without_empty_items(ids: Ids, end: int | None) -> Ids:

@@ -1,26 +1,21 @@
-"""Files → pieces of text: found, decoded and normalized, one MiB at a time.
+"""Files → their bytes: found by name or pattern and read one MiB at a time, decompressed where they are compressed."""
 
-Line ends are kept, a byte order mark is dropped, and bytes that cannot be decoded are reported by
-file and offset.
-"""
-
-import codecs
 import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from charlm.config.settings import DataConfig
 from charlm.errors import TextError
-from charlm.text.normalization import normalized
+from charlm.home_folder import from_home
+from charlm.text.compression import decompressed, is_compressed
+from charlm.text.watching import watched
 
 PIECE = 1 << 20
 """Bytes read at a time."""
 
-_BYTE_ORDER_MARK = "\ufeff"
 _LISTED, _LONGEST_NAME = 3, 300
 """Number of file names that a message lists, and of characters of each: a checkpoint may name very many."""
 _KERNEL = ("/proc", "/sys")
@@ -33,11 +28,16 @@ class TextFile:
 
     path: Path
     size: int | None = None
-    """Number of bytes, where it is recorded: the file is read only if it has that size. None: read to its end."""
+    """Number of bytes, where it is recorded: the file is read only if it has that size. None: read to its end.
+
+    Of a compressed file, it is the size of its content.
+    """
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the bytes in pieces; raises TextError when the file cannot be read or has another size."""
-        return byte_pieces(self.path) if self.size is None else recorded_pieces(self.path, self.size)
+        """Yield the content in pieces, decompressed; raises TextError when it cannot be read or has another size."""
+        if self.size is not None:
+            return watched(recorded_pieces(self.path, self.size))
+        return watched(decompressed(byte_pieces(self.path), self.path))
 
 
 class MissingFileError(TextError):
@@ -49,7 +49,11 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
 
     Raises TextError when one matches nothing, or something other than regular files.
     """
-    return [path for pattern in patterns for path in _matches(pattern)]
+    return [
+        path
+        for pattern in patterns
+        for path in _matches(str(from_home(pattern)) if pattern.startswith("~") else pattern)
+    ]
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -81,28 +85,43 @@ def byte_pieces(path: Path) -> Iterator[bytes]:
 
 
 def recorded_pieces(path: Path, size: int) -> Iterator[bytes]:
-    """Yield the ``size`` bytes of a regular file in pieces; raises TextError for another size or kind of file.
+    """Yield a regular file's content of ``size`` bytes, in pieces; raises TextError for another size or kind of file.
 
-    An empty file is not opened, and no more than ``size`` bytes are read.
+    An empty file is not opened, and no more than ``size`` bytes are read. Of a compressed file, no more than
+    ``size + 1`` bytes are decompressed, and no more is read than any compression of so few takes.
     """
     check_size(path, size)
     left = size
-    if not size:
-        return
-    try:
-        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
-            while left and stat.S_ISREG(os.fstat(file.fileno()).st_mode) and (piece := file.read(min(PIECE, left))):
-                left -= len(piece)
-                yield piece
-    except OSError as error:
-        raise TextError(f"{listed([path])}: cannot read this file ({error.strerror}).") from error
+    most = 2 * size + PIECE if is_compressed(path) else size
+    for piece in decompressed(_regular_pieces(path, most), path, size + 1):
+        left -= len(piece)
+        if left < 0:
+            break
+        yield piece
     if left:
         raise _changed(path)
 
 
+def _regular_pieces(path: Path, most: int) -> Iterator[bytes]:
+    """Yield at most ``most`` bytes of a regular file in pieces; of anything else, none."""
+    if not most:
+        return
+    try:
+        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+            while most and stat.S_ISREG(os.fstat(file.fileno()).st_mode) and (piece := file.read(min(PIECE, most))):
+                most -= len(piece)
+                yield piece
+    except OSError as error:
+        raise TextError(f"{listed([path])}: cannot read this file ({error.strerror}).") from error
+
+
 def check_size(path: Path, size: int) -> None:
-    """Raise TextError unless this is a regular file of ``size`` bytes; it is not opened."""
-    if stored_size(path) != size:
+    """Raise TextError unless this is a regular file of ``size`` bytes; it is not opened.
+
+    The size of a compressed file's content is known only when it has been read.
+    """
+    stored = stored_size(path)
+    if stored != size and not is_compressed(path):
         raise _changed(path)
 
 
@@ -149,68 +168,3 @@ def _without_waiting(path: str, flags: int) -> int:
 @cache
 def _kernel_devices() -> frozenset[int]:
     return frozenset(os.stat(place).st_dev for place in _KERNEL if os.path.ismount(place))
-
-
-def text_pieces(pieces: Iterable[bytes], source: str, data: DataConfig) -> Iterator[str]:
-    """Yield the text of ``pieces``, decoded and normalized as ``data`` specifies.
-
-    ``source`` names the bytes in errors. With ``data.unit`` "byte", each byte becomes the character with
-    that code point. Raises TextError, with the offset, at bytes that cannot be decoded.
-    """
-    if data.unit == "byte":
-        return (piece.decode("latin-1") for piece in pieces)
-    return normalized(_decoded(pieces, source, data.encoding), data.normalization)
-
-
-def _decoded(pieces: Iterable[bytes], source: str, encoding: str) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    read, at_start = 0, True
-    for piece, final in _with_end(pieces):
-        read += len(piece)
-        try:
-            text = decoder.decode(piece, final)
-        except UnicodeError as error:
-            raise _not_text(source, encoding, error, read) from error
-        _refuse_nul(text, source)
-        _refuse_lone_surrogates(text, source, encoding)
-        if text:
-            yield text.removeprefix(_BYTE_ORDER_MARK) if at_start else text
-            at_start = False
-
-
-def _with_end(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Yield each piece with False, then an empty piece with True."""
-    for piece in pieces:
-        yield piece, False
-    yield b"", True
-
-
-def _not_text(source: str, encoding: str, error: UnicodeError, read: int) -> TextError:
-    """Return the error for bytes that cannot be decoded; ``read`` bytes were given to the decoder so far."""
-    where = f"this is not {encoding} ({error})"
-    if isinstance(error, UnicodeDecodeError):
-        offset = read - len(error.object) + error.start  # error.object ends where reading stopped
-        where = f"byte 0x{error.object[error.start]:02x} at offset {offset:,} is not {encoding} ({error.reason})"
-    return TextError(
-        f"{source}: {where}. Save it as {encoding}; or, in a config, set data.encoding to the file's encoding (such "
-        "as cp1252, cp949 or utf-16), or data.unit: byte to read raw bytes."
-    )
-
-
-def _refuse_lone_surrogates(text: str, source: str, encoding: str) -> None:
-    """Raise TextError at a lone surrogate: some decoders (utf-7, unicode_escape) accept them; UTF-8 cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise TextError(
-            f"{source}: contains a lone surrogate (U+{ord(text[error.start]):04X}), which is not a character. Save it "
-            f"as UTF-8 with another program, or set data.encoding to something other than {encoding}."
-        ) from error
-
-
-def _refuse_nul(text: str, source: str) -> None:
-    if "\0" in text:
-        raise TextError(
-            f"{source}: contains a NUL character, so it is binary or in another encoding. Set data.encoding "
-            "(such as utf-16), or data.unit: byte to read raw bytes."
-        )

@@ -17,7 +17,9 @@ from charlm.runs.directory import RunDirectory
 from charlm.runs.environment import software
 from charlm.runs.resume_policy import as_recorded, check_resume, check_way, same_corpus
 from charlm.runs.step_report import bits_per_character
+from charlm.split_check import suspect_split
 from charlm.text.corpus import Corpus
+from charlm.text.findings import Note
 from charlm.text.streams import evaluation_streams
 
 Watch = Callable[[Iterable[Counts]], Iterable[Counts]]
@@ -52,10 +54,11 @@ class Counting:
 
 
 @contextmanager
-def prepare_counting(config: Config, *, resume: bool = False) -> Iterator[Counting | RunDirectory]:
+def prepare_counting(config: Config, *, resume: bool = False, note: Note) -> Iterator[Counting | RunDirectory]:
     """Read the text and lock the run's folder; with ``resume``, yield the folder of a run that is already complete.
 
-    Raises TextError like `Corpus.read`, and with ``resume`` CheckpointError for a run of another kind or text.
+    ``note`` is called with sentences about the text. Raises TextError like `Corpus.read`, and with ``resume``
+    CheckpointError for a run of another kind or text.
     """
     with ExitStack() as held:
         run = RunDirectory.reopen(config) if resume else None
@@ -64,12 +67,12 @@ def prepare_counting(config: Config, *, resume: bool = False) -> Iterator[Counti
             if _is_counted(run, config):
                 yield run
                 return
-        yield Counting(config, Corpus.read(config.data), run, resume, held)
+        yield Counting(config, _read(config, note), run, resume, held)
 
 
-def plan(config: Config) -> list[tuple[str, object]]:
-    """Return the plan of a counting run as names and values."""
-    corpus = Corpus.read(config.data)
+def plan(config: Config, note: Note) -> list[tuple[str, object]]:
+    """Return the plan of a counting run as names and values; ``note`` is called with sentences about the text."""
+    corpus = _read(config, note)
     return [
         ("text", corpus.sizes),
         ("vocabulary", f"{len(corpus.vocabulary):,} symbols"),
@@ -95,6 +98,14 @@ def count(config: Config, corpus: Corpus, watch: Watch = iter) -> tuple[MarkovMo
         versions=software(),
     )
     return model, checkpoint
+
+
+def _read(config: Config, note: Note) -> Corpus:
+    corpus = Corpus.read(config.data)
+    suspect = suspect_split(corpus, config.data)
+    for sentence in (*corpus.notes, *([suspect] if suspect else [])):
+        note(sentence)
+    return corpus
 
 
 def _is_counted(run: RunDirectory, config: Config) -> bool:

@@ -1,6 +1,6 @@
 """Resuming a training run from its newest checkpoint."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 
 from charlm.checkpoint.checkpoint import Checkpoint, step_name
@@ -10,12 +10,10 @@ from charlm.runs.directory import RunDirectory
 from charlm.runs.lookup import Resumable, newest_checkpoint
 from charlm.runs.resume_policy import adapted, as_recorded, changes, check_resume, same_corpus
 from charlm.text.corpus import Corpus
+from charlm.text.findings import Note
 from charlm.training.progress import standing_in
 from charlm.training.state import environment
 from charlm.training.trainer import Trainer
-
-Note = Callable[[str], object]
-"""Called with a sentence for the user."""
 
 _WITHOUT_EFFECT = {"data.path", "training.on_divergence", "training.patience"} | {
     key for key in KEYS if key.startswith("run.")

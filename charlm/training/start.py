@@ -22,8 +22,9 @@ from charlm.runs.resume_policy import (
 from charlm.runs.space import check_space
 from charlm.split_check import suspect_split
 from charlm.text.corpus import Corpus, read_vocabulary
+from charlm.text.findings import Note
 from charlm.training.fine_tuning import widened
-from charlm.training.resuming import Note, first_trainer, resumable, resume
+from charlm.training.resuming import first_trainer, resumable, resume
 from charlm.training.threads import computing_threads
 from charlm.training.trainer import Trainer
 
@@ -101,6 +102,8 @@ def prepare_training(
         held.enter_context(computing_threads(config.training.threads))
         trainer, found, initial = begin(config, run, allow_change, init_from, note)
         check_precision(trainer.network, trainer.masks, config.training.precision, resumed=run is not None)
+        for sentence in trainer.corpus.notes:
+            note(sentence)
         yield Start(trainer, run, found, initial, resume, note, held)
 
 

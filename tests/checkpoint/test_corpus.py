@@ -1,8 +1,12 @@
 """The text of a model is read again from the files that its checkpoint records, and from no others."""
 
+import bz2
 import errno
 import glob
+import gzip
+import hashlib
 import json
+import lzma
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -288,6 +292,39 @@ def test_what_the_checkpoint_records_is_not_looked_at_where_a_caller_names_the_t
     written("one.txt")
     checkpoint = recording(counted("one.txt"), files=["/proc/kmsg"], sizes=[0], path=["/**/*"])
     assert read_corpus(checkpoint, "validation", ["one.txt"]).sha256 == checkpoint.corpus.sha256
+
+
+COMPRESS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_a_compressed_text_is_read_again_by_the_size_of_its_content(ending: str, watch: Watch) -> None:
+    path = Path(f"text.{ending}").absolute()
+    path.write_bytes(COMPRESS[ending](TEXT.encode()))
+    checkpoint = counted(path.name)
+    assert checkpoint.corpus.sizes == [len(TEXT)]
+    assert checkpoint.corpus.sha256 == hashlib.sha256(TEXT.encode()).hexdigest()
+    path.write_bytes(COMPRESS[ending](TEXT[:9].encode()) + COMPRESS[ending](TEXT[9:].encode()))  # packed in another way
+    opened = watch()
+
+    assert read_corpus(checkpoint, "validation").ids.size == len(TEXT)
+    assert opened == [str(path)] * 2
+    for content in (TEXT + "\n", TEXT[:-1], "", TEXT * 10_000):
+        path.write_bytes(COMPRESS[ending](content.encode()))
+        assert f"{path} has changed since training" in refusal(checkpoint)
+    path.write_bytes(COMPRESS[ending](TEXT.replace("fox", "box").encode()))
+    assert f"{path}: this is not, or no longer, the text that the model was trained on" in refusal(checkpoint)
+    path.write_bytes(COMPRESS[ending](TEXT.encode())[:-3])
+    assert f"{path}: ends in the middle of its" in refusal(checkpoint)
+
+
+def test_a_table_is_read_again_by_its_column() -> None:
+    Path("table.csv.gz").write_bytes(gzip.compress(b"id,text\n" + b"".join(b"1,fox %d\n" % n for n in range(20))))
+    checkpoint = counted("table.csv.gz", field="text", validation_fraction=0.25)
+
+    corpus = read_corpus(checkpoint, "validation")
+    assert corpus.sizes == "20 items: 15 train, 5 validation, 0 test"
+    assert corpus.vocabulary.symbols[:-1] == tuple(sorted(set("fox 0123456789")))
 
 
 # What is refused

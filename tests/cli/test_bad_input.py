@@ -1,5 +1,6 @@
 """Everything that can be wrong with what a user gives, and what the user then gets."""
 
+import gzip
 import json
 import os
 import random
@@ -41,6 +42,15 @@ FILES = {
     "all-bytes": bytes(range(256)),
     "nul": b"The fox\0said",
     "latin-1": "caf\u00e9 au lait".encode("latin-1"),
+    "cut.gz": gzip.compress(TEXT.encode())[:-9],
+    "plain.gz": TEXT.encode(),
+    "gzip.txt": gzip.compress(TEXT.encode()),
+    "text.zip": b"PK\x03\x04\x14\0\0\0",
+    "text.txt.zst": b"\x28\xb5\x2f\xfd\x24\x05",
+    "table.csv": b'id,text\n1,"a ""fox"""\n2,b\n',
+    "torn.csv": b'id,text\n1,"a fox\n2,b\n',
+    "lines.jsonl": b'{"text": "a"}\n{"text": 3}\n',
+    "surrogate.jsonl": b'{"text": "a\\ud800"}\n',
     "foreign": "said \u20ac twice".encode(),
     "strangers": "\ud55c\u20ac".encode(),
     "folder/text.txt": b"text",
@@ -177,6 +187,54 @@ TEXTS = [
         2,
         ("latin-1", "0xe9", "offset 3", "utf-8", "data.encoding"),
     ),
+    Mistake("a cut gzip file", f"{TRAIN} --set data.path=cut.gz", 2, ("cut.gz", "ends in the middle of its gzip data")),
+    Mistake("a text called gz", f"{TRAIN} --set data.path=plain.gz", 2, ("plain.gz", "not gzip data", "take .gz off")),
+    Mistake("gzip called txt", f"{TRAIN} --set data.path=gzip.txt", 2, ("gzip.txt", "gzip data", "gzip -d")),
+    Mistake("a zip archive", f"{TRAIN} --set data.path=text.zip", 2, ("text.zip", "a zip archive", "unzip")),
+    Mistake("Zstandard", f"{TRAIN} --set data.path=text.txt.zst", 2, ("text.txt.zst", "Zstandard", "zstd -d")),
+    Mistake("gzip to score", "evaluate --file gzip.txt", 2, ("gzip.txt", "gzip data", "gzip -d")),
+    Mistake("a cut file to score", "evaluate --file cut.gz", 2, ("cut.gz", "gzip data", "whole file")),
+    Mistake("gzip as prompt", "sample --prompt-file gzip.txt", 2, ("gzip.txt", "gzip -d")),
+    Mistake("a vocabulary of a zip", "vocabulary --file text.zip", 2, ("text.zip", "unzip")),
+    Mistake("gzip to read in", "inspect-hidden --file -", 2, ("standard input", "gzip -d"), redirect="< gzip.txt"),
+    Mistake("standard input as corpus", f"{TRAIN} --set data.path=-", 2, ("standard input", "read twice", "save it")),
+    Mistake(
+        "a column that is not there",
+        f"{TRAIN} --set data.path=table.csv --set data.field=txt",
+        2,
+        ("table.csv", "'txt'", "'text', 'id'", "data.field"),
+    ),
+    Mistake(
+        "a column of a plain text",
+        f"{TRAIN} --set data.field=text",
+        2,
+        ("text.txt", ".csv, .tsv or .jsonl", "data.field: null"),
+    ),
+    Mistake(
+        "a table with a torn quote",
+        f"{TRAIN} --set data.path=torn.csv --set data.field=text",
+        2,
+        ("torn.csv", "line 3", "quotes"),
+    ),
+    Mistake(
+        "a number for a text",
+        f"{TRAIN} --set data.path=lines.jsonl --set data.field=text",
+        2,
+        ("lines.jsonl: line 2", "not a string"),
+    ),
+    Mistake(
+        "half a character in JSON",
+        f"{TRAIN} --set data.path=surrogate.jsonl --set data.field=text",
+        2,
+        ("surrogate.jsonl: line 1", "lone surrogate"),
+    ),
+    Mistake(
+        "a column of lines",
+        f"{TRAIN} --set data.documents=line --set data.field=text",
+        2,
+        ("--set data.field=text", "documents: record"),
+    ),
+    Mistake("records of nothing", f"{TRAIN} --set data.documents=record", 2, ("data.field", "name of a column")),
     Mistake("a folder as text", f"{TRAIN} --set data.path=folder", 2, ("folder", "'folder/*.txt'")),
     Mistake(
         "a text shorter than one window",

@@ -4,13 +4,17 @@ import errno
 import io
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from charlm.cli.progress import Bar, Lines
+from charlm.cli import progress
+from charlm.cli.progress import Bar, Lines, reading_shown
+from charlm.config.settings import DataConfig
 from charlm.runs.step_report import Rollback, StepReport
+from charlm.text.corpus import Corpus
 
 
 @pytest.mark.parametrize("progress", [lambda: Bar(0, 3), lambda: Lines(3)], ids=["bar", "lines"])
@@ -65,3 +69,56 @@ def test_a_bar_on_a_terminal_that_is_gone_shows_nothing_more(code: int, monkeypa
     terminal.code = 0
     bar.close()
     assert "fox" not in terminal.getvalue()
+
+
+@pytest.fixture
+def long_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataConfig:
+    """Return a text that takes long enough to read: any does."""
+    (tmp_path / "text.txt").write_text("the fox " * 1000, encoding="utf-8")
+    monkeypatch.setattr(progress, "_LONG", 0.0)
+    return DataConfig(path=(str(tmp_path / "text.txt"),))
+
+
+def test_reading_a_long_text_is_shown_on_a_terminal_and_then_taken_away(
+    long_text: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    counts = []
+    monkeypatch.setattr(progress.Reading, "update", lambda self, count: counts.append(count) or self._bar.refresh())
+    with reading_shown(quiet=False) as tell:
+        Corpus.read(long_text)
+        tell("a note")
+    assert sum(counts) == 2 * 8000
+    before, _, after = terminal.getvalue().partition("charlm: a note\n")
+    assert "reading the text" in before
+    assert before.endswith("\r")
+    assert not after.strip()
+    Corpus.read(long_text)
+    assert sum(counts) == 2 * 8000
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_reading_is_not_shown_where_nobody_watches_or_wants_it(
+    long_text: DataConfig, quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal() if quiet else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with reading_shown(quiet):
+        Corpus.read(long_text)
+    assert terminal.getvalue() == ""
+
+
+def test_a_short_text_is_read_without_a_word(long_text: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_LONG", 1e9)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with reading_shown(quiet=False):
+        Corpus.read(long_text)
+    assert terminal.getvalue() == ""
+
+
+def test_a_terminal_that_is_gone_stops_no_reading(long_text: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with reading_shown(quiet=False):
+        terminal.code = errno.EIO
+        assert len(Corpus.read(long_text).ids) == 8000

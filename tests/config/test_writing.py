@@ -27,6 +27,8 @@ def below(top: float, *, bottom: float = 0.0) -> st.SearchStrategy[float]:
 
 CHARACTERS: Fields = {
     "encoding": st.sampled_from(["utf-8", "cp949", "UTF-16"]),
+    "errors": st.sampled_from(["strict", "replace"]),
+    "newlines": st.sampled_from([None, "keep", "normalize"]),
     "normalization": st.sampled_from([None, "NFC", "NFD", "NFKC", "NFKD"]),
     "minimum_count": COUNTS,
 }
@@ -36,8 +38,10 @@ SPLITS: Fields = {
     "test_fraction": below(0.5) | st.just(0),
 }
 PATHS: Fields = {"path": FILE_NAMES | st.lists(FILE_NAMES, min_size=1)}
-DATA = st.fixed_dictionaries(PATHS, optional=SPLITS | CHARACTERS) | st.fixed_dictionaries(
-    PATHS | {"unit": st.just("byte")}, optional=SPLITS
+DATA = (
+    st.fixed_dictionaries(PATHS, optional=SPLITS | CHARACTERS)
+    | st.fixed_dictionaries(PATHS | {"unit": st.just("byte")}, optional=SPLITS)
+    | st.fixed_dictionaries(PATHS | {"field": FILE_NAMES}, optional=CHARACTERS)
 )
 SIZES: Fields = {
     "hidden_size": st.integers(1, 2**17),

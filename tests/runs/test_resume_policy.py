@@ -43,9 +43,12 @@ CHANGED: dict[str, object] = {
     "data.path": "moved.txt",
     "data.unit": "byte",
     "data.encoding": "ascii",
+    "data.errors": "replace",
+    "data.newlines": "keep",
     "data.normalization": "NFC",
     "data.documents": "line",
     "data.split": "random",
+    "data.field": "text",
     "data.minimum_count": 2,
     "data.validation_fraction": 0.2,
     "data.test_fraction": 0.05,
@@ -116,9 +119,12 @@ CHANGES_THE_EXPERIMENT = {
 FIXED = {
     "data.unit",
     "data.encoding",
+    "data.errors",
+    "data.newlines",
     "data.normalization",
     "data.documents",
     "data.split",
+    "data.field",
     "data.minimum_count",
     "data.validation_fraction",
     "data.test_fraction",
@@ -303,7 +309,7 @@ def bfloat16_can_be_trained(project: Project) -> bool:
 
 
 @pytest.mark.parametrize("options", [(), ("--allow-change", "{key}")], ids=["plainly", "allowed"])
-@pytest.mark.parametrize("key", sorted(FIXED - {"model.order", "data.split"}))
+@pytest.mark.parametrize("key", sorted(FIXED - {"model.order", "data.split", "data.field"}))
 def test_what_is_fixed_at_start_never_changes(key: str, options: tuple[str, ...], project: Project) -> None:
     was, now = value(interrupt(project).config, key), CHANGED[key]
     before = untouched(project.folder)
@@ -344,6 +350,19 @@ def test_a_split_is_compared_by_what_it_means(
     assert (untouched(project.folder) == before) == refused
     assert project.newest("tale").config.data.split == begun
     assert read_config(project.runs / "tale" / "config.yaml").data.split == begun
+
+
+def test_a_column_makes_records_of_a_text_so_that_two_settings_change(project: Project) -> None:
+    interrupt(project)
+    before = untouched(project.folder)
+    result = project.train("tale", BASE | {"data.field": CHANGED["data.field"]}, "--resume")
+
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert told(result.stderr) == [
+        ("data.documents", "None", "record", FIXED_WORDS),
+        ("data.field", "None", "text", FIXED_WORDS),
+    ]
+    assert untouched(project.folder) == before
 
 
 def test_an_order_is_refused_before_it_could_drift(project: Project) -> None:

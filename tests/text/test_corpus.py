@@ -15,7 +15,8 @@ from charlm.config.settings import DataConfig
 from charlm.errors import TextError, UnknownCharactersError
 from charlm.text import files
 from charlm.text.code_points import END_UNIT, code_points
-from charlm.text.corpus import Corpus, encode_pieces, read_vocabulary
+from charlm.text.corpus import Corpus, read_vocabulary
+from charlm.text.encoding import encode_pieces
 from charlm.text.files import byte_pieces
 from charlm.text.normalization import Form
 from charlm.text.vocabulary import END, Vocabulary
@@ -53,7 +54,7 @@ def test_the_ids_say_what_the_file_says(folder: Path, text: str, size: int) -> N
     text = "ab" * 10 + text.replace("\0", "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "PIECE", size)
-        corpus = Corpus.read(data(written(folder / "text", text)))
+        corpus = Corpus.read(data(written(folder / "text", text), newlines="keep"))
     assert corpus.vocabulary == Vocabulary.of_text(text)
     assert corpus.ids.tolist() == Vocabulary.of_text(text).encode(text).tolist()
     assert corpus.vocabulary.decode(corpus.ids) == text
@@ -66,11 +67,11 @@ def test_normalization_and_rare_characters_count_over_the_whole_text(
 ) -> None:
     text = "ab" * 10 + text.replace("\0", "")
     path = written(folder / "text", text)
-    corpus = Corpus.read(data(path, normalization=form, minimum_count=minimum))
+    corpus = Corpus.read(data(path, normalization=form, minimum_count=minimum, newlines="keep"))
     vocabulary = Vocabulary.of_text(text, form, minimum)
     assert corpus.vocabulary == vocabulary
     assert corpus.ids.tolist() == vocabulary.encode(text).tolist()
-    assert read_vocabulary(data(path, normalization=form, minimum_count=minimum)) == vocabulary
+    assert read_vocabulary(data(path, normalization=form, minimum_count=minimum, newlines="keep")) == vocabulary
 
 
 @settings(max_examples=40)
@@ -111,7 +112,7 @@ def test_a_corpus_of_bytes_is_the_file_s_bytes(folder: Path, content: bytes) -> 
 def test_another_encoding_is_read_as_it_is_named(tmp_path: Path) -> None:
     text = "가나다 라마바 abc\r\n" * 4
     corpus = Corpus.read(data(written(tmp_path / "text", text.encode("cp949")), encoding="cp949"))
-    assert corpus.vocabulary.decode(corpus.ids) == text
+    assert corpus.vocabulary.decode(corpus.ids) == text.replace("\r", "")
     with pytest.raises(TextError, match=r"text: byte 0xb0 at offset 0 is not utf-8"):
         Corpus.read(data(str(tmp_path / "text")))
 
@@ -258,12 +259,12 @@ def test_items_are_the_same_however_the_file_is_read(folder: Path, parts: list[s
         assert read_vocabulary(data(str(folder / "items"), documents="line")) == corpus.vocabulary
 
 
-def test_each_file_may_be_an_item_with_its_line_ends(tmp_path: Path) -> None:
+def test_each_file_may_be_an_item_with_all_its_lines(tmp_path: Path) -> None:
     texts = ["\ufeffone\r\n\r\n", "", "two\n", "\n", "three"]
     paths = tuple(written(tmp_path / f"{number}.txt", text) for number, text in enumerate(texts))
     corpus = Corpus.read(data(paths, documents="file", split="tail", validation_fraction=0.3))
-    assert split_up(corpus.ids, corpus) == ["one\r\n\r\n", "two\n", "\n", "three"]
-    assert split_up(corpus.train, corpus) == ["one\r\n\r\n", "two\n", "\n"]
+    assert split_up(corpus.ids, corpus) == ["one\n\n", "two\n", "\n", "three"]
+    assert split_up(corpus.train, corpus) == ["one\n\n", "two\n", "\n"]
     assert corpus.sha256 == hashlib.sha256("".join(f"{text}<end>" for text in texts).encode()).hexdigest()
 
 

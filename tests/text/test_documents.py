@@ -1,5 +1,6 @@
 """Items are what a plain split finds, each with an end behind it, however their text comes in pieces."""
 
+import re
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -82,6 +83,14 @@ def test_no_item_is_empty_and_every_one_ends(kind: Documents, files: list[tuple[
     assert marked[0] == marked[-1] == END
 
 
+@given(st.lists(texts, max_size=5), cuts)
+@example(["", " \n", "\n \n  a\n\nb \r\n", "  ", "c"], [1, 2, 3, 4, 5, 6, 7, 8, 9])
+def test_a_record_ends_at_its_mark_and_nowhere_else(values: list[str], places: list[int]) -> None:
+    expected = [re.sub(r"\A(?:[ \t]*\r?\n)+", "", value.rstrip(" \t\r\n")) for value in values]
+    marked = "".join(ends_marked([pieces_of("".join(value + END for value in values), places)], "record"))
+    assert marked == END + "".join(value + END for value in expected if value)
+
+
 @pytest.mark.parametrize("blank", ["\n", "\r\n", " \t\n"])
 def test_a_blank_line_before_the_first_item_belongs_to_none(blank: str) -> None:
     """As two of them do, and as one before every other item does."""
@@ -105,7 +114,7 @@ def test_the_module_s_picture_is_true() -> None:
     assert marked in (module.__doc__ or "")
 
 
-@pytest.mark.parametrize("kind", ["line", "blank-line"])
+@pytest.mark.parametrize("kind", ["line", "blank-line", "record"])
 def test_long_runs_of_white_space_cost_no_more_than_other_text(kind: Documents) -> None:
     """Backing up at each place of a run would take the square of its length: seconds, and hours for a megabyte."""
     text = "a" + " " * 20_000 + "b" + "\t" * 20_000

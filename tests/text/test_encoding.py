@@ -1,4 +1,4 @@
-"""A text for a trained model: what its vocabulary lacks is refused, read as ``<unk>``, or left out and told."""
+"""A text for a trained model is read as its own was; what the vocabulary lacks is refused, ``<unk>`` or skipped."""
 
 import re
 from collections.abc import Iterable
@@ -11,9 +11,11 @@ from charlm.config.settings import DataConfig
 from charlm.errors import TextError, UnknownCharactersError
 from charlm.text.code_points import END_UNIT
 from charlm.text.encoding import encode_bytes, encode_text
+from charlm.text.findings import Findings
 from charlm.text.unknown_characters import unknown_note
 from charlm.text.vocabulary import Vocabulary
 
+LINES = Vocabulary.of_text("ab\r\n\ufffd")
 KNOWN, STRANGERS = "abc", "€한🦊\x07é"
 DOCUMENTS = (None, "line", "blank-line", "file")
 
@@ -134,3 +136,27 @@ def test_with_unk_white_space_within_items_is_told_as_any_stranger() -> None:
 
     assert unknown_note(unknown) == "read as unknown: ' ' (U+0020) at position 4"
     assert symbols.special["<unk>"] in ids.tolist()
+
+
+@given(st.text("ab\r\n", min_size=1))
+@example("a\r\n\rb\r")
+def test_line_ends_of_strings_and_files_are_those_of_the_training_text(text: str) -> None:
+    lf = text.replace("\r\n", "\n").replace("\r", "\n")
+    for newlines, expected in {None: lf, "normalize": lf, "keep": text}.items():
+        ids = LINES.encode(expected).tolist()
+        assert encode_text(text, data(newlines=newlines), LINES)[0].tolist() == ids
+        assert encode_bytes([text.encode()], "t", data(newlines=newlines), LINES)[0].tolist() == ids
+
+
+def test_bytes_keep_their_line_ends() -> None:
+    vocabulary = Vocabulary.of_bytes()
+    assert encode_text("a\r\n", data(unit="byte"), vocabulary)[0].tolist() == [97, 13, 10]
+    assert encode_text("a\r\n", data(unit="byte", newlines="keep"), vocabulary)[0].tolist() == [97, 13, 10]
+
+
+def test_replaced_bytes_of_a_text_are_found() -> None:
+    findings = Findings()
+    ids, unknown = encode_bytes([b"a\xff", b"\xfeb"], "t", data(errors="replace"), LINES, findings)
+    assert LINES.decode(ids) == "a\ufffd\ufffdb"
+    assert unknown == []
+    assert findings.sentences() == ("t: 2 bytes that are not utf-8 were read as \ufffd.",)
