@@ -24,6 +24,11 @@ def data(**settings: object) -> DataConfig:
     return DataConfig.model_validate({"path": "text.txt"} | settings)
 
 
+def with_line_ends(documents: str | None) -> DataConfig:
+    """Return settings that keep line ends, so that characters stay where they are."""
+    return data(documents=documents, newlines="keep")
+
+
 def vocabulary(text: str, documents: str | None = None, *, rare: str = "") -> Vocabulary:
     """Return a vocabulary of ``text``; with ``rare`` characters it has ``<unk>``, with documents ``<end>``."""
     end = chr(END_UNIT) * 2 if documents else ""
@@ -39,7 +44,7 @@ pieces = st.lists(st.sampled_from(["a", "b", "c", " ", "\t", "\n", "\r\n", "\n\n
 def test_a_text_reads_as_it_does_without_the_strangers(documents: str | None, rare: str, text: list[str]) -> None:
     symbols = vocabulary(KNOWN + " \t\r\n", documents, rare=rare)
     known = "".join(each for each in text if each not in STRANGERS)
-    settings = data(documents=documents)
+    settings = with_line_ends(documents)
     try:
         expected, none = encode_text(known, settings, symbols)
     except TextError:
@@ -65,7 +70,7 @@ def told(text: str, characters: Iterable[str]) -> list[tuple[str, int, int]]:
 @example(["a", "\r\r", "b"])
 def test_white_space_between_items_is_not_told_and_within_them_is(rare: str, lines: list[str]) -> None:
     """A vocabulary of letters: what separates items is no part of them, so nothing is lost with it."""
-    symbols, settings = vocabulary("ab", "line", rare=rare), data(documents="line")
+    symbols, settings = vocabulary("ab", "line", rare=rare), with_line_ends("line")
     text = "\n".join(lines)
     items = [line for line in re.split(r"(?<![ \t])[ \t]*\r?\n", text.rstrip(" \t\r\n")) if line]
     lost = "".join(each for item in items for each in item if each not in "ab")
@@ -126,13 +131,13 @@ def test_a_text_of_which_nothing_is_left_is_named_with_what_it_was(documents: st
 @pytest.mark.parametrize(("text", "position"), [("a€", 1), ("a b", 1), ("b\r\na a", 4)])
 def test_without_unk_a_stranger_is_refused_with_its_place_and_the_way_out(text: str, position: int) -> None:
     with pytest.raises(UnknownCharactersError, match=rf"at position {position}\b.*skip_unknown") as caught:
-        encode_text(text, data(documents="line"), vocabulary("ab", "line"))
+        encode_text(text, with_line_ends("line"), vocabulary("ab", "line"))
     assert caught.value.kind == "unknown characters"
 
 
 def test_with_unk_white_space_within_items_is_told_as_any_stranger() -> None:
     symbols = vocabulary("ab", "line", rare="z")
-    ids, unknown = encode_text("b\r\na a\n", data(documents="line"), symbols)
+    ids, unknown = encode_text("b\r\na a\n", with_line_ends("line"), symbols)
 
     assert unknown_note(unknown) == "read as unknown: ' ' (U+0020) at position 4"
     assert symbols.special["<unk>"] in ids.tolist()

@@ -33,6 +33,7 @@ from charlm.runs.resume_policy import adapted
 from charlm.runs.step_report import Rollback, StepReport
 from charlm.text.corpus import Corpus
 from charlm.training import trainer as training
+from charlm.training import validation
 from charlm.training.divergence import MOST_ROLLBACKS
 from charlm.training.loop import run_loop
 from charlm.training.state import pack
@@ -115,7 +116,8 @@ def poison_validation(value: float, when: When, patch: Patch) -> None:
     true = Trainer.evaluate
 
     def evaluate(trainer: Trainer) -> float:
-        undo = _replaced(training, "cross_entropy", lambda *_, **__: torch.tensor(value)) if when(trainer) else _nothing
+        poisoned = partial(_replaced, validation, "cross_entropy", lambda *_, **__: torch.tensor(value))
+        undo = poisoned() if when(trainer) else _nothing
         try:
             return true(trainer)
         finally:
