@@ -66,5 +66,8 @@ def test_the_options_of_the_command_line_take_it(home: Path) -> None:
     run("sample", "--checkpoint=~/runs/m", "--prompt-file=~/a.txt", "--length", "1")
     run("vocabulary", "--file=~/a.txt")
     run("config", "init", "--output=~/new.yaml")
+    run("runs", "list", "--directory=~/runs")
+    run("train", "--config=~/config.yaml", "--set=run.directory=~/more")
+    assert f"directory: {home}/more" in (home / "more/m/config.yaml").read_text("utf-8")
     assert (home / "new.yaml").is_file()
     assert not Path("~").exists()

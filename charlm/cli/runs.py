@@ -11,6 +11,7 @@ from charlm.cli.delivery import as_json, deliver
 from charlm.cli.display import facts, printable, say, show, write
 from charlm.cli.messages import message
 from charlm.errors import ConfigError
+from charlm.home_folder import from_home
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,7 +37,14 @@ app = typer.Typer(
     cls=_ListsByDefault, help="List runs, show one or compare several. Default: list.", no_args_is_help=False
 )
 
-DirectoryOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that contains the folders of runs.")]
+
+def _in_home(directory: Path) -> Path:
+    return from_home(directory)
+
+
+DirectoryOption = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="Folder that contains the folders of runs.", callback=_in_home)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

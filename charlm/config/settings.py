@@ -22,8 +22,13 @@ from charlm.config.mistakes import Source, config_error
 from charlm.config.model import ModelConfig, is_read
 from charlm.config.section import Count, OnResume, Section, is_unicode
 from charlm.config.training import TrainingConfig
+from charlm.home_folder import from_home
 
 __all__ = ["KEYS", "Config", "DataConfig", "ModelConfig", "RunConfig", "TrainingConfig", "is_read"]
+
+
+def _in_home(name: str) -> str:
+    return str(from_home(name)) if name.startswith("~") else name
 
 
 class RunConfig(Section):
@@ -32,8 +37,10 @@ class RunConfig(Section):
     name: Annotated[str, OnResume.FREE] = "run"
     """Name of the run's folder. If it exists, a number is appended: name-2."""
 
-    directory: Annotated[str, Field(min_length=1), AfterValidator(is_unicode), OnResume.FREE] = "runs"
-    """Folder that contains the folders of all runs."""
+    directory: Annotated[
+        str, Field(min_length=1), AfterValidator(is_unicode), AfterValidator(_in_home), OnResume.FREE
+    ] = "runs"
+    """Folder that contains the folders of all runs; a ~ at its start is the home folder."""
 
     save_every: Annotated[Count | None, OnResume.FREE] = None
     """Number of steps between full checkpoints, from which training can resume; null: one at each evaluation."""
