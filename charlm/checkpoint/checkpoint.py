@@ -36,7 +36,8 @@ from charlm.whole_file import write_whole_file
 
 FORMAT = 3
 """Version of the record and the tensors; newer versions are refused. 2 added Markov models and separate items, 3 the
-run's id, the rollback point and the resolved files of the text."""
+run's id, the rollback point, the resolved files of the text and the settings of its reading, its split and the masks.
+No key of a format goes or changes its meaning; a setting or a key of ``progress`` may come, with a default."""
 _READ = range(1, FORMAT + 1)
 _MEANT_UNTIL_2 = {"split": "tail", "newlines": "keep"}
 """What a config meant before format 3 by settings of section ``data`` that it did not have."""
