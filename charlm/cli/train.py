@@ -140,7 +140,9 @@ def _train(start: "Start", curves: "type[Scalars] | None", quiet: bool) -> None:
     from charlm.training.loop import advice_on
 
     run, trainer = start.open_run(), start.trainer
-    if not quiet:
+    if trainer.finished:
+        _tell(f"{run.path} is finished. To train it longer, raise training.epochs (or training.steps).")
+    elif not quiet:
         onwards = f", from step {trainer.progress.step:,}" if trainer.progress.step else ""
         padding = f", {trainer.streams.padding:.0%} of each window is padding" if trainer.streams.padding else ""
         _tell(f"{run.path} on {trainer.device.type}, {trainer.total_steps:,} steps{onwards}{padding}")

@@ -75,7 +75,7 @@ class DataConfig(Section):
         if value is not None and documents not in (None, "record"):  # None where it is refused itself
             raise ValueError(f"needs documents: record or null, which is {documents}")
         if value is not None and info.data.get("unit") == "byte":
-            raise ValueError("has no effect on bytes; leave it at None or set data.unit: character")
+            raise ValueError("has no effect on bytes; leave it at null or set data.unit: character")
         return value
 
     @field_validator("encoding")
@@ -94,7 +94,8 @@ class DataConfig(Section):
     def _bytes_are_read_as_they_are(cls, value: object, info: ValidationInfo) -> object:
         default = cls.default(str(info.field_name))
         if info.data.get("unit") == "byte" and value not in (default, "keep"):
-            raise ValueError(f"has no effect on bytes; leave it at {default!r} or set data.unit: character")
+            usual = "null" if default is None else default
+            raise ValueError(f"has no effect on bytes; leave it at {usual} or set data.unit: character")
         return value
 
     @field_validator("split")

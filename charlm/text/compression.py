@@ -135,10 +135,9 @@ def refuse_compressed(begin: bytes, source: str) -> None:
     """Raise TextError where a text begins with these bytes and is compressed; ``source`` names it."""
     for ending, known in _READ.items():
         if known.begins.match(begin):
-            raise TextError(
-                f"{source}: this is {known.name} data, which is read only from a file whose name ends in {ending}. "
-                f"Decompress it first, with {known.program}."
-            )
+            only = f"which is read only from a file whose name ends in {ending}"
+            twice = "compressed a second time" if source.lower().endswith(ending) else only
+            raise TextError(f"{source}: this is {known.name} data, {twice}. Decompress it first, with {known.program}.")
     for what, (begins, remedy) in _REFUSED.items():
         if begins.match(begin):
             raise TextError(f"{source}: this is {what}, which cannot be read as a text. {remedy}.")

@@ -7,7 +7,8 @@
     ids       ▸ ann ▸ ann ▸ cid ▸ bob ▸       train: ann ann, validation: bob, test: cid
 
 So a split needs no seed. It is the same for a sorted, a shuffled and a doubled text, and equal items, which a model
-could repeat from memory, are never in two splits. Within a split the items keep the order of the text.
+could repeat from memory, are never in two splits. An item that would hold out more than was asked for is trained on.
+Within a split the items keep the order of the text.
 
 Letters: N units of the text, I items.
 """
@@ -45,19 +46,19 @@ class ItemHashes:
     def arranged(self, validation_fraction: float, test_fraction: float) -> "Arrangement":
         """Return where each item belongs when these fractions of the items are held out.
 
-        Every split that is wanted has at least one item where there are enough different ones.
+        No split holds out more than its fraction, so an item that occurs very often is trained on; but every split
+        that is wanted has at least one item where there are enough different ones.
         """
-        hashes, places, counts = np.unique(
+        _, places, counts = np.unique(
             np.array(self._hashes, np.uint64), return_inverse=True, return_counts=True
-        )  # of each different text
-        shares = np.cumsum(counts) / max(len(places), 1)
-        wanted = (validation_fraction, validation_fraction + test_fraction)
-        first, second = (int(np.searchsorted(shares, share, side="right")) for share in wanted)
-        tests = int(test_fraction > 0)
-        first = min(max(first, 1), max(len(hashes) - 1 - tests, 0))
-        second = min(max(second, first + tests), max(len(hashes) - 1, 0))
-        splits = np.where(places < first, _VALIDATION, np.where(places < second, _TEST, _TRAIN))
-        return Arrangement(splits, np.array(self._lengths, np.int64))
+        )  # of each different text, by its hash
+        splits = np.full(len(counts), _TRAIN)
+        for split, fraction in ((_VALIDATION, validation_fraction), (_TEST, test_fraction)):
+            later = int(split == _VALIDATION and test_fraction > 0)
+            free = np.flatnonzero(splits == _TRAIN)
+            if fraction and len(free) > 1 + later:
+                splits[_held_out(counts, free, fraction, len(free) - 1 - later)] = split
+        return Arrangement(splits[places], np.array(self._lengths, np.int64))
 
     def _extend(self, part: str) -> None:
         if part:
@@ -71,6 +72,21 @@ class ItemHashes:
         self._hashes.append(int.from_bytes(self._begun.digest(), "little"))
         self._lengths.append(self._length)
         self._begun, self._length = blake2b(digest_size=_HASH_SIZE), 0
+
+
+def _held_out(counts: NDArray[np.int64], free: NDArray[np.int64], fraction: float, most: int) -> list[int]:
+    """Return the first of the ``free`` texts whose items together are at most this fraction of all, or one.
+
+    ``counts`` are the numbers of items of each text; at most ``most`` texts are held out.
+    """
+    taken: list[int] = []
+    held, items = 0, int(counts.sum())
+    for place in free.tolist():
+        more = held + int(counts[place])
+        if len(taken) < most and more / items <= fraction:  # a quotient, which is the same for a doubled text
+            taken.append(place)
+            held = more
+    return taken or [int(free[counts[free].argmin()])]
 
 
 @dataclass(frozen=True)

@@ -108,14 +108,15 @@ def _table_values(lines: Iterable[str], source: str, field: str, delimiter: str)
 
 def _rows(lines: Iterable[str], source: str, delimiter: str) -> Iterator[tuple[list[str], int]]:
     """Yield each row with the number of its last line; raises TextError where one cannot be read."""
-    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    rows, whole = csv.reader(lines, delimiter=delimiter, strict=True), 0
     try:
         while some := _some(rows):
             yield from some
+            whole = some[-1][1]
     except csv.Error as error:
         raise TextError(
-            f"{source}: line {rows.line_num:,} is not of a table ({error}). Check its quotes: a value with quotes in "
-            'it is quoted as a whole, and they are doubled ("").'
+            f"{source}: line {rows.line_num:,} is not of a table ({error}). Check the quotes from line {whole + 1:,} "
+            'on: a value with quotes in it is quoted as a whole, and they are doubled ("").'
         ) from error
 
 
@@ -150,6 +151,8 @@ def _json_value(line: str, field: str) -> str:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        if isinstance(error, json.JSONDecodeError):  # without the line, which is that within the line
+            why = f"{error.msg} at column {error.colno:,}"
         raise TextError(f"this is not JSON ({why}). Write one object in each line.") from error
     if not isinstance(record, dict):
         raise TextError("this is not a JSON object. Write one in each line.")

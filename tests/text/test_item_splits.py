@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from fractions import Fraction
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
@@ -49,16 +50,19 @@ def items_of(corpus: Corpus, split: str) -> list[str]:
 
 
 def naive(parts: list[str], validation: float, test: float) -> dict[str, list[str]]:
-    """Sort the different texts by their hash, and deal them out by the share of all items up to each."""
+    """Sort the different texts by their hash; give each to the first split with room, and one to a split with none."""
     count = Counter(parts)
     known = sorted(count, key=lambda part: int.from_bytes(blake2b(part.encode(), digest_size=8).digest(), "little"))
-    shares = np.cumsum([count[part] for part in known]) / len(parts)
-    first = sum(share <= validation for share in shares)
-    second = sum(share <= validation + test for share in shares)
-    first = min(max(first, 1), len(known) - 1 - bool(test))
-    second = min(max(second, first + bool(test)), len(known) - 1)
-    place = {part: "validation" if rank < first else "test" if rank < second else "train" for rank, part in
-             enumerate(known)}  # fmt: skip
+    place = dict.fromkeys(known, "train")
+    for split, fraction, left in (("validation", validation, 1 + bool(test)), ("test", test, 1)):
+        free = [part for part in known if place[part] == "train"]
+        held: list[str] = []
+        for part in free:
+            fits = Fraction(sum(map(count.__getitem__, [*held, part])), len(parts)) <= Fraction(fraction)
+            if fits and len(held) < len(free) - left:
+                held.append(part)
+        if fraction:
+            place |= dict.fromkeys(held or [min(free, key=count.__getitem__)], split)
     return {split: [part for part in parts if place[part] == split] for split in SPLITS}
 
 
@@ -108,6 +112,16 @@ def test_equal_items_are_never_in_two_splits(tmp_path: Path) -> None:
     found = [set(items_of(corpus, split)) for split in SPLITS]
     assert sum(map(len, found)) == len(set.union(*found)) == len(set(parts))
     assert 0.02 < len(items_of(corpus, "validation")) / len(parts) <= 0.1
+
+
+@pytest.mark.parametrize("often", range(12))
+def test_an_item_that_is_most_of_the_text_is_trained_on(often: int, tmp_path: Path) -> None:
+    """Whatever its hash: held out, it would be nearly all of the validation text."""
+    parts = [f"often {often}"] * 900 + [f"rare {often} {number}" for number in range(100)]
+    corpus = read(tmp_path, parts, 0.05, 0.03)
+    found = {split: items_of(corpus, split) for split in SPLITS}
+    assert (len(found["validation"]), len(found["test"])) == (50, 30)
+    assert f"often {often}" not in found["validation"] + found["test"]
 
 
 def test_more_items_hold_out_more_and_release_few(tmp_path: Path) -> None:

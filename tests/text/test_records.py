@@ -102,7 +102,7 @@ def test_values_are_given_on_before_the_table_ends(monkeypatch: pytest.MonkeyPat
 
 
 def read(path: Path, **settings: object) -> Corpus:
-    data = {"path": str(path), "field": "text", "validation_fraction": 0.5}
+    data = {"path": str(path), "field": "text", "split": "tail", "validation_fraction": 0.5}
     return Corpus.read(DataConfig.model_validate(data | settings))
 
 
