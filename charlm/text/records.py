@@ -14,15 +14,11 @@ from contextlib import contextmanager
 from difflib import SequenceMatcher
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from charlm.errors import TextError
 from charlm.text.code_points import END_UNIT
 from charlm.text.compression import without_compression
 from charlm.text.files import listed
-
-if TYPE_CHECKING:
-    from _csv import Reader
 
 _END = chr(END_UNIT)
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -108,22 +104,22 @@ def _table_values(lines: Iterable[str], source: str, field: str, delimiter: str)
 
 def _rows(lines: Iterable[str], source: str, delimiter: str) -> Iterator[tuple[list[str], int]]:
     """Yield each row with the number of its last line; raises TextError where one cannot be read."""
-    rows, whole = csv.reader(lines, delimiter=delimiter, strict=True), 0
-    try:
-        while some := _some(rows):
-            yield from some
-            whole = some[-1][1]
-    except csv.Error as error:
-        raise TextError(
-            f"{source}: line {rows.line_num:,} is not of a table ({error}). Check the quotes from line {whole + 1:,} "
-            'on: a value with quotes in it is quoted as a whole, and they are doubled ("").'
-        ) from error
-
-
-def _some(rows: "Reader") -> list[tuple[list[str], int]]:
-    """Return the next few rows; setting the limit for each would take half of the time."""
-    with _any_length():
-        return [(row, rows.line_num) for row in islice(rows, _ROWS)]
+    rows, last = csv.reader(lines, delimiter=delimiter, strict=True), 0
+    while True:
+        some: list[tuple[list[str], int]] = []
+        try:
+            with _any_length():  # setting the limit for each row would take half of the time
+                some.extend((row, rows.line_num) for row in islice(rows, _ROWS))
+        except csv.Error as error:
+            first = (some[-1][1] if some else last) + 1
+            raise TextError(
+                f"{source}: the row that begins in line {first:,} is not of a table ({error}). Check its quotes: a "
+                'value with quotes in it is quoted as a whole, and they are doubled ("").'
+            ) from error
+        if not some:
+            return
+        last = some[-1][1]
+        yield from some
 
 
 @contextmanager

@@ -198,8 +198,12 @@ DEEP = '{"text": ' + "[" * 100_000
         ("t.csv", "text,text\na,b\n", "two columns are called 'text'"),
         ("t.csv", "id,text\n1,a\n2,b,c\n", r"t\.csv: the row that ends in line 3 has 3 values.* names 2 columns"),
         ("t.csv", 'id,text\n1,"a\n\nb"\n2\n', "the row that ends in line 5 has 1 values"),
-        ("t.csv", 'id,text\n1,"a\n2,b\n', r"line 3 is not of a table \(unexpected end of data\)"),
-        ("t.csv", 'id,text\n1,"a"b\n', r"line 2 is not of a table \(',' expected after '\"'\)"),
+        (
+            "t.csv",
+            'id,text\n1,"a\n2,b\n',
+            r"the row that begins in line 2 is not of a table \(unexpected end of data\)",
+        ),
+        ("t.csv", 'id,text\n1,"a"b\n', r"the row that begins in line 2 is not of a table \(',' expected after '\"'\)"),
         ("t.jsonl", '{"text": "a"}\n\n{"Text": "b"}\n', "line 3: no column is called 'text'; there are 'Text'"),
         ("t.jsonl", "{}", "line 1: no column is called 'text'; there is none"),
         ("t.jsonl", '{"text": 3}', "line 1: 'text' is not a string, and only strings are read"),
@@ -238,7 +242,7 @@ def test_a_line_without_an_end_does_not_fill_the_memory(monkeypatch: pytest.Monk
     with pytest.raises(TextError, match=r"t\.csv: line 2 is longer than 100 characters"):
         list(column(endless(), "t.csv", "text"))
     assert len(taken) < 20
-    with pytest.raises(TextError, match=r"line \d+ is not of a table \(field larger than field limit \(100\)\)"):
+    with pytest.raises(TextError, match=r"in line \d+ is not of a table \(field larger than field limit \(100\)\)"):
         values('text\n"' + "abc\n" * 50)
 
 
