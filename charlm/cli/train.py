@@ -140,7 +140,7 @@ def _train(start: "Start", curves: "type[Scalars] | None", quiet: bool) -> None:
     from charlm.training.loop import advice_on
 
     run, trainer = start.open_run(), start.trainer
-    if trainer.finished:
+    if not quiet and trainer.finished:
         _tell(f"{run.path} is finished. To train it longer, raise training.epochs (or training.steps).")
     elif not quiet:
         onwards = f", from step {trainer.progress.step:,}" if trainer.progress.step else ""

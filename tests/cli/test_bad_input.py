@@ -214,7 +214,7 @@ TEXTS = [
         "a table with a torn quote",
         f"{TRAIN} --set data.path=torn.csv --set data.field=text",
         2,
-        ("torn.csv", "line 3", "quotes"),
+        ("torn.csv", "line 2", "quotes"),
     ),
     Mistake(
         "a number for a text",
@@ -413,29 +413,29 @@ CORPORA = [
         "scoring a corpus that has changed",
         "evaluate",
         2,
-        ("validation", "text.txt", "changed", "--file"),
+        ("validation", "text.txt", "no longer", "--file"),
         holding("text.txt", TEXT.replace("fox", "box").encode()),
     ),
     Mistake(
         "tracing a corpus that has changed",
         "inspect-hidden",
         2,
-        ("validation", "text.txt", "changed", "--file"),
+        ("validation", "text.txt", "no longer", "--file"),
         holding("text.txt", TEXT.replace("fox", "box").encode()),
     ),
     Mistake(
         "scoring a corpus with new characters",
         "evaluate",
         2,
-        ("validation", "text.txt", "changed", "--file"),
+        ("validation", "text.txt", "no longer", "--file"),
         holding("text.txt", (TEXT + "\u20ac").encode()),
     ),
-    Mistake("a corpus of another text", "evaluate --corpus foreign", 2, ("--corpus: foreign", "has changed")),
+    Mistake("a corpus of another text", "evaluate --corpus foreign", 2, ("--corpus: foreign", "no longer")),
     Mistake(
         "a corpus of another text to compare with",
         "sample --novelty --seed 1 --corpus foreign",
         2,
-        ("--corpus: foreign", "has changed", "trained on"),
+        ("--corpus: foreign", "no longer", "trained on"),
     ),
     Mistake(
         "a corpus and another file", "inspect-hidden --corpus text.txt --corpus one", 2, ("--corpus: text.txt, one",)

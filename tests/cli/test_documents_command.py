@@ -24,7 +24,7 @@ POEMS = (
 FILES = {"a.txt": "one\ntwo\n", "b.txt": "three", "c.txt": "four\n\nfive", "d.txt": "six\n", "e.txt": "seven\n\n"}
 ITEMS = {"line": NAMES.split(), "blank-line": re.split(r"\n\n+", POEMS.strip()), "file": list(FILES.values())}
 CONFIG = """\
-data: {path: %s, documents: %s, validation_fraction: 0.3}
+data: {path: %s, documents: %s, split: tail, validation_fraction: 0.3}
 model: {kind: %s, hidden_size: 8, num_layers: 1}
 training: {batch_size: 3, sequence_length: 6, steps: 12, evaluate_every: 4, evaluation_lanes: 2, learning_rate: 0.02}
 run: {name: items}

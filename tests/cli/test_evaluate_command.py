@@ -543,7 +543,7 @@ def test_items_are_scored_without_unknown_characters_and_without_those_that_beco
     (tmp_path / "items.yaml").write_text(ITEMS, encoding="utf-8")
     assert charlm("train", "--config", "items.yaml").exit_code == 0
     strange = "b\u20acob\r\n\u20ac\u20ac\r\nann ann\r\n".encode()
-    told = "charlm: standard input: skipped: '\u20ac' (U+20AC) at position 1, 3 times, ' ' (U+0020) at position 13\n"
+    told = "charlm: standard input: skipped: '\u20ac' (U+20AC) at position 1, 3 times, ' ' (U+0020) at position 11\n"
     score = figures(charlm, "--file", "-", "--skip-unknown", text=strange, told=told)
     assert [each["count"] for each in score.pop("skipped")] == [3, 1]
     assert score.pop("skipped_characters") == 4

@@ -255,7 +255,7 @@ def items(charlm: Run, tmp_path: Path) -> str:
     """Return the name of a Markov model that knows its names by heart, or nearly."""
     (tmp_path / "names.txt").write_text(NAMES * 3, encoding="utf-8")
     (tmp_path / "items.yaml").write_text(
-        "data: {path: names.txt, documents: line}\nmodel: {kind: markov, order: 3}\nrun: {name: items}\n"
+        "data: {path: names.txt, documents: line, split: tail}\nmodel: {kind: markov, order: 3}\nrun: {name: items}\n"
     )
     assert charlm("train", "--config", "items.yaml", "--quiet").exit_code == 0
     return "items"

@@ -180,7 +180,7 @@ def test_a_markov_model_answers_too(count: Run, charlm: Run, tmp_path: Path) -> 
 
 
 def test_the_end_of_an_item_is_an_answer_of_its_own(count: Run, charlm: Run) -> None:
-    count("ann\nbob\nanna\n" * 9, "data.documents=line")
+    count("ann\nbob\nanna\n" * 9, "data={path: text.txt, documents: line, split: tail}")
     found = rows(charlm, "--prompt", "bob", "--next", "9")
     assert (found[0]["symbol"], found[0]["mark"]) == ("<end>", "␃")
     beginning = rows(charlm, "--next", "9")

@@ -134,7 +134,7 @@ def test_the_final_newline_of_a_prompt_may_be_that_of_windows(
 ) -> None:
     (tmp_path / "text.txt").write_bytes(b"a\r\nb\n" * 40)
     (tmp_path / "counts.yaml").write_text(
-        f"data: {{path: text.txt, unit: {unit}}}\nmodel: {{kind: markov, order: 1}}\n", encoding="utf-8"
+        f"data: {{path: text.txt, unit: {unit}, newlines: keep}}\nmodel: {{kind: markov, order: 1}}\n", encoding="utf-8"
     )
     assert charlm("train", "--config", "counts.yaml", "--quiet").exit_code == 0
     (tmp_path / "prompt.txt").write_bytes(given.encode())
