@@ -68,6 +68,13 @@ def test_a_run_goes_on_by_name_and_as_the_latest_and_ends_as_without_interruptio
         assert differences(snapshot(Path("runs/whole")), snapshot(Path(f"runs/{name}-run"))) == []
 
 
+def test_a_finished_run_is_said_to_be_finished(folder: Path) -> None:
+    succeed(folder, *TRAIN)
+    finished = "charlm: runs/tale is finished. To train it longer, raise training.epochs (or training.steps)."
+    assert succeed(folder, "train", "--resume").stderr.splitlines()[0] == finished
+    assert succeed(folder, "train", "--resume", "--quiet").stderr == ""
+
+
 @pytest.mark.parametrize(
     ("options", "command"),
     [
