@@ -118,7 +118,7 @@ def read_prompt(name: str, checkpoint: "Checkpoint") -> str:
     from charlm.text.decoded import text_pieces
 
     pieces, source = _open_bytes(name)
-    data = checkpoint.config.data.model_copy(update={"field": None})  # a prompt is no table
+    data = checkpoint.config.data.model_copy(update={"field": None})  # a prompt is not a table
     if data.unit == "byte":
         text = b"".join(pieces).decode("utf-8", "surrogateescape")
     else:

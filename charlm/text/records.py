@@ -39,7 +39,7 @@ def column(texts: Iterable[str], source: str, field: str) -> Iterator[str]:
     """Yield the values of the column ``field`` in pieces, with an `END_UNIT` after each.
 
     ``source`` is the name of the file whose text, in pieces, is ``texts``. Raises TextError, with the line, where that
-    is no table, and where there is no such column.
+    is not a table, and where there is no such column.
     """
     path = os.path.realpath(source)
     ending = Path(without_compression(path)).suffix.lower()
