@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.cli.app import app
 from charlm.config.settings import Config
+from charlm.config.writing import resolved_yaml
 from charlm.training.loop import Silence, run_loop
 from charlm.training.start import prepare_training
 from tests.harness.repetitions import set_endurance
@@ -72,6 +73,14 @@ def make_config(text: Path, directory: Path, *, kind: str = "lstm", **sections: 
     for name, values in sections.items():
         tree[name] = tree[name] | values
     return Config.model_validate(tree)
+
+
+def lay_out(folder: Path, **sections: dict[str, object]) -> Path:
+    """Put a text and ``tiny.yaml``, a config of `make_config`, into a folder to work in; return the folder."""
+    (folder / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
+    config = make_config(Path("text.txt"), Path("runs"), **sections)
+    (folder / "tiny.yaml").write_text(resolved_yaml(config), encoding="utf-8")
+    return folder
 
 
 def train(config: Config) -> tuple[Path, Checkpoint]:

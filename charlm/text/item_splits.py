@@ -4,7 +4,7 @@
 
     smallest hashes → validation, the next → test, the rest → train
 
-    ids       ▸ ann ▸ ann ▸ cid ▸ bob ▸       train: ann ann, validation: bob, test: cid
+    ids       ▸ ann ▸ ann ▸ bob ▸ cid ▸      train: ann ann, validation: bob, test: cid
 
 So a split needs no seed. It is the same for a sorted, a shuffled and a doubled text, and equal items, which a model
 could repeat from memory, are never in two splits. An item that would hold out more than was asked for is trained on.

@@ -11,9 +11,8 @@ import pytest
 import charlm as package
 from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.config.reading import read_config
-from charlm.config.writing import resolved_yaml
 from charlm.runs.lookup import full_checkpoints
-from tests.conftest import TEXT, make_config
+from tests.conftest import lay_out
 from tests.harness.charlm_process import STEP, CharlmProcess, pause_at, run_charlm
 from tests.harness.interruptions import differences, snapshot
 from tests.harness.processes import Outcome
@@ -27,11 +26,8 @@ MARKOV = "data: {path: text.txt}\nmodel: {kind: markov, order: 2}\nrun: {name: c
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(TEXT, encoding="utf-8", newline="")
-    config = make_config(Path("text.txt"), Path("runs"), model={"dropout": 0.2}, run={"name": "tale"})
-    Path("tiny.yaml").write_text(resolved_yaml(config), encoding="utf-8")
     Path("counts.yaml").write_text(MARKOV, encoding="utf-8")
-    return tmp_path
+    return lay_out(tmp_path, model={"dropout": 0.2}, run={"name": "tale"})
 
 
 def interrupted(folder: Path, *options: str, call: int = 6) -> Outcome:

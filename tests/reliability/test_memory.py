@@ -15,9 +15,8 @@ import pytest
 import torch
 
 from charlm.cli.out_of_memory import MemoryGuard, shortage
-from charlm.config.writing import resolved_yaml
 from charlm.errors import CharlmError
-from tests.conftest import TEXT, Run, make_config
+from tests.conftest import Run, lay_out
 from tests.harness.charlm_process import EVALUATION, FSYNC, STEP, call_before, run_charlm
 from tests.harness.interruptions import Snapshot, snapshot
 from tests.harness.invariants import TRAIN, assert_resumes, assert_whole
@@ -185,29 +184,25 @@ LEFT = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
 """Megabytes of address space that a command may take beyond what it has at its start."""
 
 
-def lay_out(folder: Path) -> Path:
-    """Put a text and a config into ``folder``: six steps of a model whose full checkpoint takes 8 MB."""
-    (folder / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
-    config = make_config(
-        Path("text.txt"),
-        Path("runs"),
+def memory_project(folder: Path) -> Path:
+    """Lay out six steps of a model whose full checkpoint takes 8 MB."""
+    return lay_out(
+        folder,
         model={"hidden_size": 350, "num_layers": 1},
         training={"steps": 6, "evaluate_every": 2, "device": "cpu"},
         run={"keep": 9},
     )
-    (folder / "tiny.yaml").write_text(resolved_yaml(config), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return lay_out(tmp_path)
+    return memory_project(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a run that was trained without limits."""
-    folder = lay_out(tmp_path_factory.mktemp("undisturbed"))
+    folder = memory_project(tmp_path_factory.mktemp("undisturbed"))
     assert run_charlm(folder, *TRAIN).code == 0
     return folder
 
@@ -264,7 +259,7 @@ def test_training_with_little_memory_ends_in_words(tmp_path: Path) -> None:
     ends = []
     for left in spread(LEFT, 6):
         (tmp_path / str(left)).mkdir()
-        ends.append(run_charlm(lay_out(tmp_path / str(left)), *TRAIN, before=[partial(leave, left)]))
+        ends.append(run_charlm(memory_project(tmp_path / str(left)), *TRAIN, before=[partial(leave, left)]))
         check_told(ends[-1])
         assert_whole(tmp_path / str(left) / RUN)
 

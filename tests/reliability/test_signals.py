@@ -20,7 +20,6 @@ from charlm.checkpoint.checkpoint import Checkpoint
 from charlm.cli.progress import Silence
 from charlm.cli.signals import Requests, exit_code
 from charlm.config.settings import Config
-from charlm.config.writing import resolved_yaml
 from charlm.runs.directory import RunDirectory
 from charlm.runs.lookup import full_checkpoints, newest_checkpoint
 from charlm.runs.step_report import StepReport
@@ -28,7 +27,7 @@ from charlm.sampling import SamplingOptions, sample
 from charlm.text.corpus import Corpus
 from charlm.training.loop import run_loop
 from charlm.training.trainer import Trainer
-from tests.conftest import TEXT, Run, make_config
+from tests.conftest import Run, lay_out, make_config
 from tests.harness.charlm_process import (
     EVALUATION,
     FSYNC,
@@ -65,29 +64,21 @@ ANSWER = "\ncharlm: finishing this step and saving"
 RUN = Path("runs/lstm")
 
 
-def lay_out(folder: Path) -> Path:
-    """Put a text and a config into ``folder``: ten steps, evaluated and saved at 4, 8 and 10."""
-    (folder / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
-    config = make_config(
-        Path("text.txt"),
-        Path("runs"),
-        model={"dropout": 0.2},
-        training={"steps": STEPS, "evaluate_every": 4},
-        run={"keep": 9},
-    )
-    (folder / "tiny.yaml").write_text(resolved_yaml(config), encoding="utf-8")
-    return folder
+def signal_project(folder: Path) -> Path:
+    """Lay out ten steps, evaluated and saved at 4, 8 and 10."""
+    training: dict[str, object] = {"steps": STEPS, "evaluate_every": 4}
+    return lay_out(folder, model={"dropout": 0.2}, training=training, run={"keep": 9})
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return lay_out(tmp_path)
+    return signal_project(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     """Return the snapshot of an undisturbed run."""
-    folder = lay_out(tmp_path_factory.mktemp("undisturbed"))
+    folder = signal_project(tmp_path_factory.mktemp("undisturbed"))
     assert run_charlm(folder, *TRAIN).code == 0
     assert saved(folder) == list(EVALUATED)
     return snapshot(folder / RUN)
@@ -401,11 +392,7 @@ def test_a_signal_after_the_terminal_is_closed_is_answered_by_a_save(
 
 def test_nohup_trains_to_the_end_when_its_terminal_is_closed(tmp_path: Path) -> None:
     """A real shell on a real terminal, which dies of SIGHUP while charlm is training."""
-    config = make_config(
-        Path("text.txt"), Path("runs"), training={"steps": LONG, "evaluate_every": LONG // 10, "device": "cpu"}
-    )
-    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
-    (tmp_path / "tiny.yaml").write_text(resolved_yaml(config), encoding="utf-8")
+    lay_out(tmp_path, training={"steps": LONG, "evaluate_every": LONG // 10, "device": "cpu"})
     ours, theirs = pty.openpty()
     ended, alive = os.pipe()
     shell = subprocess.Popen(
